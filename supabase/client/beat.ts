@@ -1,0 +1,121 @@
+/**
+ * A heartbeat: rounds of `ops_heartbeat` until nothing is left or the time budget is spent. The endpoint, node-cron
+ * and the worker's reactive mode all beat through here; any number of them at once is safe.
+ */
+import { fromDatabase, type OpsError } from './errors.js';
+import type { OpsPort } from './port.js';
+import type { BeatRound } from './schemas/rows.js';
+
+/** Below the 8 s after which Supabase ends a statement of its API roles, so that a last round still fits. */
+export const beatBudgetMs = 5_000;
+
+export type BeatOptions = {
+  /** Who beats: `http`, `vercel`, `cron`, `reactive`, … Rounds from `reactive` leave no row. */
+  source: string;
+  budgetMs?: number | undefined;
+  eventBatch?: number | undefined;
+  reactionBatch?: number | undefined;
+  staleMinutes?: number | undefined;
+};
+
+type Sums = Pick<
+  BeatRound,
+  'triggerResult' | 'reactionResult' | 'leaseResult' | 'staleResult' | 'gateResult'
+>;
+
+/** The answer of `GET|POST /api/ops/heartbeat`: sums over all rounds. */
+export type Beat = Sums & {
+  /** False if any phase of any round failed, or a round did as a whole. */
+  ok: boolean;
+  /** Work was left when the budget was spent. */
+  more: boolean;
+  /** Rounds that were carried out; 0 means that nothing worked. */
+  rounds: number;
+  beat_id: string | null;
+  failures: BeatRound['failures'];
+};
+
+/**
+ * Beats once. Never throws: a round that threw ends the beat, is recorded in a transaction of its own, and stands
+ * in `failures` with phase `round` and its code (`OPS_001` when the database is away). `now` gives milliseconds of
+ * a clock that never goes back.
+ */
+export async function runBeat(
+  port: OpsPort,
+  options: BeatOptions,
+  now = () => performance.now(),
+): Promise<Beat> {
+  const end = now() + (options.budgetMs ?? beatBudgetMs);
+  let beat = emptyBeat();
+  do {
+    try {
+      beat = addRound(beat, await port.heartbeat(roundArguments(options, beat.beat_id)));
+    } catch (error) {
+      return await failedBeat(port, options.source, beat, fromDatabase(error));
+    }
+  } while (beat.more && now() < end);
+  return beat;
+}
+
+/** Members in the order of the documented response. */
+const emptyBeat = (): Beat => ({
+  ok: true,
+  triggerResult: { events: 0, queued: 0 },
+  reactionResult: { processed: 0, created: 0 },
+  leaseResult: { requeued_steps: 0, failed_steps: 0 },
+  staleResult: { recovered: 0 },
+  gateResult: { gated: 0, approved: 0, rejected: 0, expired: 0 },
+  more: false,
+  rounds: 0,
+  beat_id: null,
+  failures: [],
+});
+
+function roundArguments(
+  { source, eventBatch, reactionBatch, staleMinutes }: BeatOptions,
+  beatId: string | null,
+) {
+  return { source, eventBatch, reactionBatch, staleMinutes, ...(beatId !== null && { beatId }) };
+}
+
+function addRound(beat: Beat, round: BeatRound): Beat {
+  return {
+    ok: beat.ok && round.ok,
+    triggerResult: add(beat.triggerResult, round.triggerResult),
+    reactionResult: add(beat.reactionResult, round.reactionResult),
+    leaseResult: add(beat.leaseResult, round.leaseResult),
+    staleResult: add(beat.staleResult, round.staleResult),
+    gateResult: add(beat.gateResult, round.gateResult),
+    more: round.more,
+    rounds: beat.rounds + 1,
+    beat_id: beat.beat_id ?? round.beat_id,
+    failures: [...beat.failures, ...round.failures],
+  };
+}
+
+function add<T extends Record<string, number>>(a: T, b: T): T {
+  return Object.fromEntries(Object.entries(a).map(([key, n]) => [key, n + (b[key] ?? 0)])) as T;
+}
+
+async function failedBeat(port: OpsPort, source: string, beat: Beat, error: OpsError): Promise<Beat> {
+  const failure = { phase: 'round', code: error.code, message: error.message };
+  const beatId =
+    source === 'reactive' ? beat.beat_id : ((await recordFailure(port, source, beat, error)) ?? beat.beat_id);
+  return { ...beat, ok: false, more: false, beat_id: beatId, failures: [...beat.failures, failure] };
+}
+
+/** Answers nothing when it can't be recorded either: then the database is away, and says so later by the gap. */
+async function recordFailure(
+  port: OpsPort,
+  source: string,
+  beat: Beat,
+  error: OpsError,
+): Promise<string | undefined> {
+  const known = beat.beat_id === null ? {} : { beatId: beat.beat_id };
+  try {
+    return (await port.recordBeatFailure({ ...known, source, error: `${error.code} ${error.message}` }))
+      .beat_id;
+  } catch {
+    return undefined;
+  }
+}

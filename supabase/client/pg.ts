@@ -1,0 +1,90 @@
+/**
+ * The `pg` adapter: sends one `select * from public.fn(name => $1, …)` per call, unnamed, so that it works through
+ * a transaction-mode pooler. A statement that was rolled back (deadlock, serialization) is sent again with jitter.
+ */
+import { setTimeout as wait } from 'node:timers/promises';
+import pg from 'pg';
+import type { Request } from './call.js';
+import { fromDatabase, OpsError, wasRolledBack } from './errors.js';
+import { type CallOptions, createPort, type OpsPort } from './port.js';
+
+/** Supabase ends statements of its API roles after 8 s; a call that has not answered by 10 s will not. */
+const defaultDeadlineMs = 10_000;
+/** Tries of one statement that the server rolled back. Three lost races in a row mean something else is wrong. */
+const maxTries = 4;
+
+export type Database = { port: OpsPort; pool: pg.Pool; close(): Promise<void> };
+
+/** Times arrive as ISO 8601 text, bigint as a number (epochs and counts stay far below 2^53). */
+const types: pg.CustomTypesConfig = {
+  getTypeParser: ((oid: number, format?: 'text' | 'binary') => {
+    if (oid === 1184 || oid === 1114) return (text: string) => isoTime(text);
+    if (oid === 20) return Number;
+    return pg.types.getTypeParser(oid, format as 'text');
+  }) as pg.CustomTypesConfig['getTypeParser'],
+};
+
+/** `2026-11-20 08:55:29.123+00` → `2026-11-20T08:55:29.123+00:00`. */
+export function isoTime(text: string): string {
+  const iso = text.replace(' ', 'T');
+  return /[+-]\d\d$/.test(iso) ? `${iso}:00` : iso;
+}
+
+/** Opens a pool; nothing connects before the first call. Errors of idle connections are the next call's to report. */
+export function openDatabase(config: pg.PoolConfig): Database {
+  const pool = new pg.Pool({ connectionTimeoutMillis: 5_000, keepAlive: true, max: 10, ...config, types });
+  pool.on('error', () => {});
+  const port = createPort((request, options) => sendWithRetry(pool, request, options));
+  return { port, pool, close: () => pool.end() };
+}
+
+async function sendWithRetry(pool: pg.Pool, request: Request, options: CallOptions): Promise<unknown[]> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await send(pool, request, options);
+    } catch (error) {
+      if (!wasRolledBack(error) || attempt === maxTries) throw fromDatabase(error);
+      await wait(Math.random() * 20 * 2 ** attempt);
+    }
+  }
+}
+
+async function send(pool: pg.Pool, request: Request, { deadlineMs = defaultDeadlineMs }: CallOptions): Promise<unknown[]> {
+  const client = await pool.connect();
+  const deadline = new AbortController();
+  try {
+    const query = client.query(statement(request));
+    const { rows } = await Promise.race([query, overdue(request.fn, deadlineMs, deadline.signal, query)]);
+    client.release();
+    return request.kind === 'value' ? rows.map((r) => r.value) : rows;
+  } catch (error) {
+    // After an SQL error the connection is clean; after anything else its state is unknown, so it is thrown away.
+    client.release(!isSqlError(error));
+    throw error;
+  } finally {
+    deadline.abort();
+  }
+}
+
+async function overdue(fn: string, deadlineMs: number, signal: AbortSignal, query: Promise<unknown>): Promise<never> {
+  try {
+    await wait(deadlineMs, undefined, { signal, ref: false });
+  } catch {
+    return await new Promise<never>(() => {});
+  }
+  query.catch(() => {});
+  throw new OpsError('OPS_001', `${fn} did not answer within ${deadlineMs} ms`, {
+    hint: 'The outcome is unknown; the call is safe to repeat. Look at pg_stat_activity for what it waits for.',
+  });
+}
+
+const isSqlError = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError && !/^(08|57P0)/.test(error.code ?? '');
+
+/** `select * from public.ops_x(p_a => $1::text)`; a function that answers one value gets it as `value`. */
+export function statement({ fn, args, kind }: Request): { text: string; values: unknown[] } {
+  const list = args.map((a, i) => `${a.name} => $${i + 1}::${a.sql}`).join(', ');
+  const values = args.map((a) => (a.sql === 'jsonb' ? JSON.stringify(a.value) : a.value));
+  const text = kind === 'value' ? `select public.${fn}(${list}) as value` : `select * from public.${fn}(${list})`;
+  return { text, values };
+}

@@ -1,0 +1,81 @@
+/** What callers hand to the engine, as zod schemas. Members are named as the engine's JSON names them. */
+import { z } from 'zod';
+import * as terms from '../terms.js';
+
+const document = z.record(z.string(), z.json());
+
+/** Event types are words joined by colons: `github:issues:opened`. At most 200 characters. */
+export const eventType = z
+  .string()
+  .max(200)
+  .regex(/^[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*$/);
+
+export const EventInput = z.strictObject({
+  type: eventType,
+  source: z.string().min(1).max(200).optional(),
+  data: document.optional(),
+  /** A second event with the same key is the first one. */
+  dedupe_key: z.string().min(1).max(500).optional(),
+  /** Digest of the signed body: a replay under a fresh delivery id is the same event. */
+  body_digest: z.string().max(200).optional(),
+  /** `verified` unless the sender proved nothing; `loop` is the engine's own and refused here. */
+  trust: z.enum(['verified', 'unverified']).optional(),
+  traceparent: z.string().max(100).optional(),
+});
+
+export const LeaseRef = z.strictObject({ step_id: z.uuid(), lease_epoch: z.int() });
+
+/** An event that a step raises; it is emitted in the transaction that records the step. */
+export const StepEvent = z.strictObject({
+  type: eventType,
+  data: document.optional(),
+  dedupe_key: z.string().max(500).optional(),
+});
+export const StepResult = z.strictObject({
+  step_id: z.uuid(),
+  lease_epoch: z.int(),
+  result: z.json(),
+  events: z.array(StepEvent).optional(),
+  /** Tokens, money and whatever else the executor measured; kept with the attempt. */
+  meta: document.optional(),
+});
+export const StepFailure = z.strictObject({
+  step_id: z.uuid(),
+  lease_epoch: z.int(),
+  outcome: z.enum(terms.failureOutcomes),
+  error: z.string(),
+  /** Groups like errors: `TimeoutError`, `OPS_007`, an HTTP status. */
+  error_class: z.string().optional(),
+  /** Seconds to wait before the next try, when the other side said so. */
+  retry_after_seconds: z.number().optional(),
+  meta: document.optional(),
+});
+
+export const ExecutorRegistration = z.strictObject({
+  name: z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/),
+  params_schema: document,
+  result_schema: document.nullable().optional(),
+  traits: z.strictObject({
+    idempotent: z.boolean(),
+    risk: z.enum(terms.riskLevels),
+    /** How many run at once in one worker process; null is the worker's own concurrency. */
+    local_limit: z.int().positive().nullable().optional(),
+    needs: z.array(z.string()).optional(),
+  }),
+});
+
+export const RadarInput = z.strictObject({
+  title: z.string().min(1).max(500),
+  description: z.string().max(20_000).optional(),
+  source: z.string().max(200).optional(),
+  tags: z.array(z.string().max(100)).max(50).optional(),
+  evidence: z.json().optional(),
+  score: z.number().optional(),
+  dedupe_key: z.string().max(500).optional(),
+});
+
+export type EventInput = z.input<typeof EventInput>;
+export type StepResult = z.input<typeof StepResult>;
+export type StepFailure = z.input<typeof StepFailure>;
+export type LeaseRef = z.infer<typeof LeaseRef>;
+export type ExecutorRegistration = z.infer<typeof ExecutorRegistration>;

@@ -1,0 +1,88 @@
+/**
+ * The reaction matrix and the mission template, as zod schemas, with the fields that other policies share. How they
+ * become the database's own checks is said in `policies.ts`.
+ */
+import { z } from 'zod';
+import { riskLevels } from '../terms.js';
+
+export const document = z.record(z.string(), z.json());
+export const text = (max: number) => z.string().min(1).max(max);
+export const whole = (min: number, max: number) => z.int().min(min).max(max);
+export const minutesPerYear = 527_040;
+export const risk = z.enum(riskLevels);
+
+/** Names of executors and kinds. A kind is a word of the events its steps raise, a name is both. */
+export const word = z
+  .string()
+  .max(100)
+  .regex(/^[A-Za-z0-9_.-]+$/)
+  .describe('a name of letters, digits, "_", "." and "-"');
+const key = z
+  .string()
+  .max(100)
+  .regex(/^[A-Za-z0-9_-]+$/)
+  .describe('a key of letters, digits, "_" and "-"');
+export const identifier = z
+  .string()
+  .max(100)
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/)
+  .describe('an id of letters, digits, "_", "." and "-"');
+const glob = z
+  .string()
+  .max(200)
+  .regex(/^[A-Za-z0-9_.*-]+(:[A-Za-z0-9_.*-]+)*$/)
+  .describe('an event type such as "github:issues:opened", a glob such as "step:*:failed", or "*"');
+
+export const TemplateStep = z.strictObject({
+  /** Name within the template, `step_<n>` by default. */
+  key: key.optional(),
+  kind: word,
+  /** The kind by default. */
+  executor: word.optional(),
+  params: document.optional(),
+  /** Smaller runs first; 0 by default. */
+  priority: whole(-32_768, 32_767).optional(),
+  /** Keys of the steps it waits for; the step before it when left out, none when empty. */
+  depends_on: z.array(key).max(100).optional(),
+  /** SQL/JSON path over {event, steps, mission}; false skips the step. */
+  when: text(2000).optional(),
+  /** Attempts in all. */
+  max_retries: whole(1, 100).optional(),
+  timeout_seconds: z.number().positive().max(604_800).optional(),
+  on_failure: z.enum(['stop', 'continue']).optional(),
+});
+
+export const Template = z.strictObject({
+  title: text(500),
+  risk_level: risk.optional(),
+  steps: z.array(TemplateStep).min(1).max(100),
+});
+
+export const Pattern = z.strictObject({
+  id: identifier,
+  name: text(200).optional(),
+  enabled: z.boolean().optional(),
+  event_type: z.union([glob, z.array(glob).min(1).max(100)]),
+  source: z.union([text(200), z.array(text(200)).max(100)]).optional(),
+  /** All of them must be in `event.data.tags`. */
+  tags: z.array(text(200)).max(50).optional(),
+  /** SQL/JSON path over the event; the first item must be neither false nor null. */
+  where: text(2000).optional(),
+  probability: z.number().min(0).max(1).optional(),
+  cooldown_minutes: z.number().min(0).max(minutesPerYear).optional(),
+  cooldown_key: text(1000).optional(),
+  limit: z
+    .strictObject({
+      count: whole(0, 1_000_000),
+      per_minutes: z.number().positive().max(minutesPerYear),
+      key: text(1000).optional(),
+    })
+    .optional(),
+  dedupe_key: text(1000).optional(),
+  /** Lets a pattern that starts with a wildcard match the loop's own events. */
+  allow_system: z.boolean().optional(),
+  template: Template,
+});
+export const ReactionMatrix = z.strictObject({ patterns: z.array(Pattern).max(1000) });
+
+export type Template = z.infer<typeof Template>;

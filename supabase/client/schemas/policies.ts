@@ -1,0 +1,246 @@
+/**
+ * What operators decide: one zod schema per key of `ops_policy`. The database checks every write by the JSON Schemas
+ * generated from these (`npm run generate`), so they use only what JSON Schema can say: no refinements, transforms or
+ * defaults. Objects are strict, so a typo is refused with the names that are known. A description completes
+ * "Write …" in the message to whoever wrote something else. What only the database can know (does the executor
+ * exist?) is checked in SQL, in 0003_ops_policy.sql.
+ */
+import { z } from 'zod';
+import { type PolicyKey, switchModes } from '../terms.js';
+import { document, identifier, minutesPerYear, ReactionMatrix, risk, text, whole, word } from './matrix.js';
+
+/** The database takes every name that it can tell the time by; this only keeps the field short. */
+const timeZone = text(60).describe('a time zone such as "Europe/Berlin"');
+const eventName = z
+  .string()
+  .max(200)
+  .regex(/^[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*$/)
+  .describe('an event type such as "report:due"');
+
+export const AutoApprove = z.strictObject({
+  enabled: z.boolean(),
+  /** Grants: missing or empty means none. */
+  allowed_step_kinds: z.array(word).max(1000).optional(),
+  max_risk_level: risk.optional(),
+  /** Filters: missing means any source of proposals, empty means none. */
+  allowed_sources: z.array(text(200)).max(100).optional(),
+  daily_limit: whole(0, 1_000_000_000).optional(),
+  /** Raises the risk of a kind or executor. */
+  kind_risk: z.record(word, risk).optional(),
+});
+
+const cap = whole(0, 1_000_000_000);
+/** One number for each of them, or a number by name; both are per day. */
+const capEach = z.union([cap, z.record(text(200), cap)]);
+export const ProposalCaps = z.strictObject({
+  daily_limit: cap.optional(),
+  hourly_limit: cap.optional(),
+  per_source: capEach.optional(),
+  per_pattern: capEach.optional(),
+  max_pending: cap.optional(),
+  on_exceed: z.enum(['wait', 'reject']).optional(),
+  time_zone: timeZone.optional(),
+});
+
+const names = z.array(text(500)).max(1000);
+export const WorkerPolicy = z.strictObject({
+  /** Attempts in all before the dead letter. */
+  max_retries: whole(1, 100).optional(),
+  lease_minutes: z.number().positive().max(1440).optional(),
+  stale_minutes: z.number().positive().max(10_080).optional(),
+  timeout_seconds: z.number().positive().max(604_800).optional(),
+  backoff: z
+    .strictObject({
+      base_seconds: z.number().positive().max(86_400).optional(),
+      cap_seconds: z.number().positive().max(604_800).optional(),
+    })
+    .optional(),
+  /** Filters: missing means any executor, empty means none. */
+  allowed_executors: z.array(word).max(1000).optional(),
+  blocked_executors: z.array(word).max(1000).optional(),
+  executors: z
+    .record(
+      word,
+      z.strictObject({
+        max_running: whole(0, 1_000_000).optional(),
+        rate: z
+          .strictObject({
+            count: whole(0, 1_000_000),
+            per_minutes: z.number().positive().max(minutesPerYear),
+          })
+          .optional(),
+        timeout_seconds: z.number().positive().max(604_800).optional(),
+      }),
+    )
+    .optional(),
+  // Grants: missing or empty means none.
+  allowed_openclaw_subcommands: names.optional(),
+  allowed_tools: names.optional(),
+  allowed_commands: names.optional(),
+  allowed_hosts: names.optional(),
+  workspace_root: text(1000).optional(),
+});
+
+const AgentRole = z.strictObject({
+  instructions: z.string().max(50_000).optional(),
+  model: text(200).optional(),
+  /** Grants: missing or empty means none. */
+  tools: names.optional(),
+  temperature: z.number().min(0).max(2).optional(),
+  max_tokens: whole(1, 10_000_000).optional(),
+  thinking: z.enum(['off', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max', 'adaptive']).optional(),
+});
+export const AgentRoles = z.strictObject({
+  minion: AgentRole.optional(),
+  sage: AgentRole.optional(),
+  scout: AgentRole.optional(),
+  quill: AgentRole.optional(),
+  xalt: AgentRole.optional(),
+  observer: AgentRole.optional(),
+});
+
+// The rest --------------------------------------------------------------------------------------------------------
+
+const amount = z.number().min(0).max(1e12);
+const Budget = z.strictObject({
+  usd_per_day: amount.optional(),
+  usd_per_month: amount.optional(),
+  tokens_per_day: amount.optional(),
+  tokens_per_month: amount.optional(),
+  runs_per_day: amount.optional(),
+  runs_per_month: amount.optional(),
+});
+export const Budgets = z.strictObject({
+  time_zone: timeZone.optional(),
+  global: Budget.optional(),
+  role: z.record(word, Budget).optional(),
+  executor: z.record(word, Budget).optional(),
+  pattern: z.record(identifier, Budget).optional(),
+  /** By executor or role: set aside before the start, settled after it. */
+  reserve: z.record(word, z.strictObject({ usd: amount.optional(), tokens: amount.optional() })).optional(),
+});
+
+const Voting = z.strictObject({
+  enabled: z.boolean().optional(),
+  min_votes: whole(1, 1000).optional(),
+  /** Share of yes among the votes cast that approves. */
+  approve_share: z.number().min(0).max(1).optional(),
+  reject_share: z.number().min(0).max(1).optional(),
+});
+export const Approvals = z.strictObject({
+  /** After this a waiting proposal gets the default action; missing means it waits for ever. */
+  expires_minutes: z.number().positive().max(minutesPerYear).optional(),
+  default_action: z.enum(['expire', 'reject']).optional(),
+  approvers: z.array(text(200)).max(1000).optional(),
+  quorum: whole(1, 100).optional(),
+  voting: z
+    .strictObject({
+      low: Voting.optional(),
+      medium: Voting.optional(),
+      high: Voting.optional(),
+      critical: Voting.optional(),
+    })
+    .optional(),
+  /** Voters whose no is final. */
+  veto: z.array(text(200)).max(100).optional(),
+});
+
+export const Schedules = z.strictObject({
+  schedules: z
+    .array(
+      z.strictObject({
+        id: identifier,
+        enabled: z.boolean().optional(),
+        cron: z
+          .string()
+          .max(200)
+          .regex(/^\S+( +\S+){4}$/)
+          .describe('five cron fields such as "0 9 * * 1"'),
+        time_zone: timeZone.optional(),
+        missed: z.enum(['skip', 'one', 'all']).optional(),
+        event: z.strictObject({ type: eventName, data: document.optional() }),
+      }),
+    )
+    .max(1000),
+});
+
+const alertName = z
+  .string()
+  .max(60)
+  .regex(/^[a-z][a-z0-9_]*$/)
+  .describe('the name of an alert, such as "dead_letters_per_hour"');
+export const Alerts = z.strictObject({
+  enabled: z.boolean().optional(),
+  window_minutes: z.number().positive().max(10_080).optional(),
+  min_samples: whole(1, 1_000_000).optional(),
+  rules: z
+    .record(
+      alertName,
+      z.strictObject({
+        enabled: z.boolean().optional(),
+        warning: z.number().optional(),
+        critical: z.number().optional(),
+      }),
+    )
+    .optional(),
+});
+
+const days = z.number().positive().max(36_600);
+export const Retention = z.strictObject({
+  /** Days that finished rows stay; 90 by default. */
+  days: days.optional(),
+  events_days: days.optional(),
+  missions_days: days.optional(),
+  runs_days: days.optional(),
+  dead_letters_days: days.optional(),
+  heartbeats_days: days.optional(),
+});
+
+export const LoopLimits = z.strictObject({
+  /** Missions between a root event and the latest; 8 by default. */
+  max_depth: whole(0, 1000).optional(),
+  /** Reactions that one root event may lead to; 100 by default. */
+  max_fan_out: whole(0, 1_000_000).optional(),
+  /** Times one pattern may stand in one chain; 3 by default. */
+  max_repeats: whole(0, 1000).optional(),
+});
+
+const scope = z
+  .string()
+  .max(200)
+  .regex(
+    /^(all|heartbeat|reactions|auto_approve|dispatch|(pattern|executor|role):[A-Za-z0-9_.-]+|mission:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/,
+  )
+  .describe(
+    'all, heartbeat, reactions, auto_approve, dispatch, pattern:<id>, executor:<name>, role:<name> or mission:<uuid>',
+  );
+export const Switches = z.strictObject({
+  scopes: z
+    .record(
+      scope,
+      z.strictObject({
+        mode: z.enum(switchModes),
+        reason: z.string().max(1000).optional(),
+        since: z.string().max(40).optional(),
+      }),
+    )
+    .optional(),
+});
+
+/** The schema of each key of `ops_policy`. */
+export const policies = {
+  reaction_matrix: ReactionMatrix,
+  auto_approve: AutoApprove,
+  proposal_caps: ProposalCaps,
+  worker_policy: WorkerPolicy,
+  agent_roles: AgentRoles,
+  budgets: Budgets,
+  approvals: Approvals,
+  schedules: Schedules,
+  alerts: Alerts,
+  retention: Retention,
+  loop_limits: LoopLimits,
+  switches: Switches,
+} satisfies Record<PolicyKey, z.ZodType>;
+
+export type Policies = { [K in PolicyKey]: z.infer<(typeof policies)[K]> };

@@ -1,0 +1,529 @@
+-- 0006 Proposals: one entry for every source, gates that hold under concurrency, and the mission that follows.
+--
+-- Why so: a cap that is counted and then inserted is a cap that races; here the count, the verdict and the mission
+-- are one transaction under one lock. Caps are counted from the rows themselves, so no counter can drift.
+-- Locks: limit row proposal_caps → proposals → missions → steps. Undo: rollbacks/0006_ops_proposals.sql.
+
+-- Coming in -----------------------------------------------------------------------------------------------------
+
+create or replace function public.ops_check_template(p_template jsonb) returns void
+language plpgsql stable set search_path = '' as $$
+declare
+  v_problems jsonb;
+begin
+  select jsonb_agg(to_jsonb(t)) into v_problems from public.ops_template_problems(p_template, '$') t where t.severity = 'error';
+  if v_problems is not null then
+    perform public.ops_raise(case when v_problems #>> '{0,message}' like '%OPS_005%' then 'OPS_005' else 'OPS_004' end,
+      format('%s: %s', v_problems #>> '{0,path}', v_problems #>> '{0,message}'), v_problems, v_problems #>> '{0,fix}');
+  end if;
+end $$;
+comment on function public.ops_check_template(jsonb) is 'Raises OPS_004 (OPS_005 for an unknown executor) naming the JSON path of the first problem of a template; detail lists all.';
+
+create or replace function public.ops_proposal_arrives() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  perform public.ops_check_template(new.template);
+  new.leaves := public.ops_compile_leaves(new.template);
+  new.title := coalesce(new.title, new.template ->> 'title');
+  return new;
+end $$;
+comment on function public.ops_proposal_arrives() is 'Trigger: a proposal inserted by hand is checked and completed; the next beat gates it. Raises OPS_004, OPS_005.';
+create or replace trigger ops_proposal_arrives before insert on public.ops_mission_proposals
+  for each row when (new.leaves is null) execute function public.ops_proposal_arrives();
+
+create or replace function public.ops_create_proposals(p_proposals jsonb)
+returns table ("position" integer, id uuid, status text, created boolean, reason text, mission_id uuid)
+language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
+declare
+  v_now timestamptz := public.ops_clock();
+  v_ids uuid[];
+  v_new uuid[];
+begin
+  if jsonb_typeof(p_proposals) is distinct from 'array' then
+    perform public.ops_raise('OPS_011', 'proposals must be a list', null, 'Send [{"template": {…}}].');
+  end if;
+  perform public.ops_check_template(p.template) from (select distinct e.item -> 'template' as template from jsonb_array_elements(p_proposals) e(item)) p;
+  v_ids := array(select gen_random_uuid() from generate_series(1, jsonb_array_length(p_proposals)));
+  with stored as (
+    insert into public.ops_mission_proposals (id, dedupe_key, source, template, leaves, title, created_at, updated_at)
+    select v_ids[e.n], e.item ->> 'dedupe_key', coalesce(e.item ->> 'source', 'api'), e.item -> 'template',
+      public.ops_compile_leaves(e.item -> 'template'), e.item #>> '{template,title}', v_now + e.n * interval '1 microsecond', v_now
+    from jsonb_array_elements(p_proposals) with ordinality e(item, n) order by e.item ->> 'dedupe_key', e.n
+    on conflict do nothing returning ops_mission_proposals.id)
+  select array_agg(s.id) into v_new from stored s;
+  perform public.ops_gate_batch(v_new);
+  return query
+  select e.n::integer - 1, p.id, p.status, p.id = v_ids[e.n], p.reason, m.id
+  from jsonb_array_elements(p_proposals) with ordinality e(item, n)
+  cross join lateral (
+    select o.* from public.ops_mission_proposals o where o.id = v_ids[e.n]
+    union all
+    select o.* from public.ops_mission_proposals o where o.dedupe_key = e.item ->> 'dedupe_key' and o.id <> v_ids[e.n]) p
+  left join public.ops_missions m on m.proposal_id = p.id
+  order by e.n;
+end $$;
+comment on function public.ops_create_proposals(jsonb) is
+  'Creates and gates a list of proposals [{template, source?, dedupe_key?}]; a row each, with what the gates said. A known dedupe key answers the first. Raises OPS_004, OPS_005, OPS_011 and then stores nothing.';
+
+create or replace function public.ops_create_proposal(p_template jsonb, p_source text default 'api', p_dedupe_key text default null)
+returns jsonb language sql set search_path = '' as $$
+  select jsonb_build_object('id', p.id, 'status', p.status, 'created', p.created, 'reason', p.reason, 'mission_id', p.mission_id)
+  from public.ops_create_proposals(jsonb_build_array(jsonb_strip_nulls(
+    jsonb_build_object('source', p_source, 'dedupe_key', p_dedupe_key)) || jsonb_build_object('template', p_template))) p
+$$;
+comment on function public.ops_create_proposal(jsonb, text, text) is
+  'Creates and gates one proposal: {id, status, created, reason, mission_id}. Raises OPS_004 with the JSON path, OPS_005.';
+
+-- Gates ---------------------------------------------------------------------------------------------------------
+
+create or replace function public.ops_assess(p_ids uuid[])
+returns table (id uuid, risk text, kinds text[], unknown text[])
+language sql stable set search_path = '' set enable_seqscan = off set jit = off as $$
+  select p.id,
+    (array['low', 'medium', 'high', 'critical'])[greatest(
+      max(public.ops_risk_rank(x.risk)),
+      max(case when k.kind_risk ? s.kind then public.ops_risk_rank(k.kind_risk ->> s.kind) else 1 end),
+      case when p.template ? 'risk_level' then public.ops_risk_rank(p.template ->> 'risk_level') else 1 end)],
+    array_agg(distinct s.kind) || array_agg(distinct s.executor),
+    array_agg(distinct s.executor) filter (where x.name is null)
+  from public.ops_mission_proposals p
+  cross join (select coalesce(public.ops_policy_value('auto_approve') -> 'kind_risk', '{}') as kind_risk) k
+  cross join lateral (select t.step ->> 'kind' as kind, coalesce(t.step ->> 'executor', t.step ->> 'kind') as executor
+    from jsonb_array_elements(p.template -> 'steps') t(step)) s
+  left join public.ops_executors x on x.name = s.executor
+  where p.id = any (p_ids)
+  group by p.id
+$$;
+comment on function public.ops_assess(uuid[]) is
+  'Risk of each proposal (the highest of executor traits, kind_risk and its own risk_level; an unknown executor is critical), the kinds and executors it uses, and the executors nobody knows.';
+
+create or replace function public.ops_window_start(p_unit text, p_zone text, p_now timestamptz) returns timestamptz
+language sql immutable set search_path = '' as $$ select date_trunc(p_unit, p_now, coalesce(p_zone, 'UTC')) $$;
+comment on function public.ops_window_start(text, text, timestamptz) is 'Start of the current day or hour in a time zone (UTC when null).';
+
+create or replace function public.ops_counted(p_since timestamptz, p_source text, p_pattern text) returns bigint
+language sql stable set search_path = '' as $$
+  select count(*) from public.ops_mission_proposals p
+  where p.gated_at >= p_since and p.status <> 'rejected'
+    and (p_source is null or p.source = p_source) and (p_pattern is null or p.pattern_id = p_pattern)
+$$;
+comment on function public.ops_counted(timestamptz, text, text) is 'Proposals that passed the caps since a time, the rejected ones left out, of one source or pattern if given.';
+
+create or replace function public.ops_cap_verdict(p_caps jsonb, p_source text, p_pattern text, p_now timestamptz,
+  out reason text, out next_at timestamptz)
+language plpgsql stable set search_path = '' as $$
+declare
+  v_zone text := p_caps ->> 'time_zone';
+  v_day timestamptz := public.ops_window_start('day', v_zone, p_now);
+  v_hour timestamptz := public.ops_window_start('hour', v_zone, p_now);
+  v_tomorrow timestamptz := public.ops_window_start('day', v_zone, v_day + interval '36 hours');
+  v_cap integer;
+begin
+  v_cap := p_caps ->> 'daily_limit';
+  if v_cap is not null and public.ops_counted(v_day, null, null) >= v_cap then
+    reason := format('daily cap of %s proposals is used up', v_cap);
+    next_at := v_tomorrow;
+    return;
+  end if;
+  v_cap := p_caps ->> 'hourly_limit';
+  if v_cap is not null and public.ops_counted(v_hour, null, null) >= v_cap then
+    reason := format('hourly cap of %s proposals is used up', v_cap);
+    next_at := v_hour + interval '1 hour';
+    return;
+  end if;
+  v_cap := case when jsonb_typeof(p_caps -> 'per_source') = 'object' then p_caps #>> array['per_source', p_source] else p_caps ->> 'per_source' end;
+  if v_cap is not null and public.ops_counted(v_day, p_source, null) >= v_cap then
+    reason := format('daily cap of %s proposals from source %s is used up', v_cap, p_source);
+    next_at := v_tomorrow;
+    return;
+  end if;
+  v_cap := case when jsonb_typeof(p_caps -> 'per_pattern') = 'object' then p_caps #>> array['per_pattern', p_pattern] else p_caps ->> 'per_pattern' end;
+  if v_cap is not null and p_pattern is not null and public.ops_counted(v_day, null, p_pattern) >= v_cap then
+    reason := format('daily cap of %s proposals of pattern %s is used up', v_cap, p_pattern);
+    next_at := v_tomorrow;
+  end if;
+end $$;
+comment on function public.ops_cap_verdict(jsonb, text, text, timestamptz) is
+  'Which cap stops one more proposal, in words, and when its window turns; reason is null when none does. Exact only while the proposal_caps row is locked.';
+
+create or replace function public.ops_approval_verdict(p_policy jsonb, p_source text, p_risk text, p_kinds text[], p_unknown text[], p_now timestamptz)
+returns text language plpgsql stable set search_path = '' as $$
+declare
+  v_stranger text;
+begin
+  if not coalesce((p_policy ->> 'enabled')::boolean, false) then
+    return 'auto-approval is off';
+  end if;
+  if cardinality(p_unknown) > 0 then
+    return format('executor %s is not registered', p_unknown[1]);
+  end if;
+  select k into v_stranger from unnest(p_kinds) k where not coalesce(p_policy -> 'allowed_step_kinds', '[]') ? k order by k limit 1;
+  if v_stranger is not null then
+    return format('%s is not in auto_approve.allowed_step_kinds', v_stranger);
+  end if;
+  if public.ops_risk_rank(p_risk) > public.ops_risk_rank(coalesce(p_policy ->> 'max_risk_level', 'low')) then
+    return format('risk %s is above %s', p_risk, coalesce(p_policy ->> 'max_risk_level', 'low'));
+  end if;
+  if p_policy ? 'allowed_sources' and not p_policy -> 'allowed_sources' ? p_source then
+    return format('source %s is not in auto_approve.allowed_sources', p_source);
+  end if;
+  if p_policy ? 'daily_limit' and (p_policy ->> 'daily_limit')::integer <= (
+    select count(*) from public.ops_mission_proposals p
+    where p.gated_at >= public.ops_window_start('day', p_policy ->> 'time_zone', p_now) and p.status = 'auto_approved') then
+    return format('daily limit of %s auto-approvals is used up', p_policy ->> 'daily_limit');
+  end if;
+  return null;
+end $$;
+comment on function public.ops_approval_verdict(jsonb, text, text, text[], text[], timestamptz) is
+  'Why auto_approve does not let a proposal through, in words; null when it does. Every condition must hold.';
+
+create or replace function public.ops_gate_batch(p_ids uuid[])
+returns table (gated integer, approved integer, rejected integer)
+language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
+declare
+  v_now timestamptz := public.ops_clock();
+  v_caps jsonb := public.ops_policy_value('proposal_caps');
+  v_auto jsonb := public.ops_policy_value('auto_approve');
+  v_versions jsonb := public.ops_policy_versions(array['proposal_caps', 'auto_approve', 'approvals', 'reaction_matrix']);
+  v_expiry numeric := (public.ops_policy_value('approvals') ->> 'expires_minutes')::numeric;
+  v_paused boolean := coalesce(public.ops_switch_mode(public.ops_policy_value('switches'), 'auto_approve')
+    in ('drain', 'halt'), false);
+  v_was text := public.ops_engine_begin();
+  v_approved uuid[] := '{}';
+  v_row record;
+  v_cap record;
+  v_no text;
+begin
+  gated := 0;
+  rejected := 0;
+  if p_ids is null then
+    approved := 0;
+    perform public.ops_engine_end(v_was);
+    return next;
+    return;
+  end if;
+  perform public.ops_lock_caps(v_caps, v_auto);
+  for v_row in
+    select p.id, p.source, p.pattern_id, a.risk, a.kinds, a.unknown
+    from public.ops_mission_proposals p join public.ops_assess(p_ids) a on a.id = p.id
+    where p.id = any (p_ids) and p.status = 'pending' and p.gated_at is null
+    order by p.created_at, p.id for update of p
+  loop
+    v_cap := public.ops_cap_verdict(v_caps, v_row.source, v_row.pattern_id, v_now);
+    v_no := case when v_cap.reason is null then
+      case when v_paused then 'auto-approval is paused' else
+        public.ops_approval_verdict(v_auto, v_row.source, v_row.risk, v_row.kinds, v_row.unknown, v_now) end end;
+    if v_cap.reason is null and v_no is not null and v_caps ? 'max_pending' and (v_caps ->> 'max_pending')::integer <= (
+      select count(*) from public.ops_mission_proposals p where p.status in ('pending', 'voting') and p.gated_at is not null) then
+      v_cap.reason := format('%s proposals wait for approval already', v_caps ->> 'max_pending');
+      v_cap.next_at := v_now + interval '1 minute';
+    end if;
+    update public.ops_mission_proposals p set
+      risk = v_row.risk, policy_snapshot = v_versions, updated_at = v_now,
+      status = case when v_cap.reason is not null then case when v_caps ->> 'on_exceed' = 'reject' then 'rejected' else 'pending' end
+        when v_no is null then 'auto_approved' else 'pending' end,
+      reason = coalesce(v_cap.reason, 'waits for approval: ' || v_no, 'approved by policy'),
+      gated_at = case when v_cap.reason is null then v_now end,
+      next_gate_at = coalesce(v_cap.next_at, p.next_gate_at),
+      approved_at = case when v_cap.reason is null and v_no is null then v_now end,
+      decided_by = case when v_cap.reason is null and v_no is null or v_cap.reason is not null and v_caps ->> 'on_exceed' = 'reject' then 'ops-loop' end,
+      expires_at = case when v_cap.reason is null and v_no is not null then v_now + v_expiry * interval '1 minute' end
+    where p.id = v_row.id;
+    gated := gated + (v_cap.reason is null)::integer;
+    if v_cap.reason is null and v_no is null then
+      v_approved := v_approved || v_row.id;
+    elsif v_cap.reason is not null and v_caps ->> 'on_exceed' = 'reject' then
+      rejected := rejected + 1;
+      perform public.ops_raise_event('proposal:rejected', jsonb_build_object('proposal_id', v_row.id, 'code', 'OPS_003', 'reason', v_cap.reason));
+    elsif v_cap.reason is null then
+      perform public.ops_raise_event('proposal:waiting', jsonb_build_object('proposal_id', v_row.id, 'code', 'OPS_009', 'reason', v_no));
+    end if;
+  end loop;
+  approved := public.ops_create_missions(v_approved);
+  perform public.ops_engine_end(v_was);
+  return next;
+end $$;
+comment on function public.ops_gate_batch(uuid[]) is
+  'Gates proposals, oldest first: caps, then auto-approval; the approved ones become missions at once. One row of counts. Caps are exact: everything happens under the proposal_caps lock.';
+
+create or replace function public.ops_lock_caps(p_caps jsonb, p_auto jsonb) returns void
+language plpgsql set search_path = '' as $$
+begin
+  if p_caps ?| array['daily_limit', 'hourly_limit', 'per_source', 'per_pattern', 'max_pending'] or p_auto ? 'daily_limit' then
+    insert into public.ops_limits (key) values ('proposal_caps') on conflict do nothing;
+    perform from public.ops_limits l where l.key = 'proposal_caps' for update;
+  end if;
+end $$;
+comment on function public.ops_lock_caps(jsonb, jsonb) is 'Serialises gating while any cap or daily limit is set; costs nothing otherwise.';
+
+create or replace function public.ops_gate_proposal(p_id uuid default null, out ok boolean, out reason text)
+language plpgsql stable set search_path = '' as $$
+declare
+  v_proposal public.ops_mission_proposals;
+  v_look record;
+  v_now timestamptz := public.ops_clock();
+begin
+  ok := false;
+  select * into v_proposal from public.ops_mission_proposals p where p.id = p_id;
+  if v_proposal.id is null then
+    reason := case when p_id is null then 'no proposal id was given' else format('there is no proposal %s', p_id) end;
+    return;
+  end if;
+  if v_proposal.status not in ('pending', 'voting') then
+    ok := v_proposal.status in ('approved', 'auto_approved');
+    reason := format('already %s: %s', v_proposal.status, coalesce(v_proposal.reason, 'no reason recorded'));
+    return;
+  end if;
+  select a.* into v_look from public.ops_assess(array[p_id]) a;
+  reason := case when v_proposal.gated_at is null then
+    (public.ops_cap_verdict(public.ops_policy_value('proposal_caps'), v_proposal.source, v_proposal.pattern_id, v_now)).reason end;
+  reason := coalesce(reason, public.ops_approval_verdict(public.ops_policy_value('auto_approve'), v_proposal.source,
+    v_look.risk, v_look.kinds, v_look.unknown, v_now));
+  ok := reason is null;
+  reason := coalesce(reason, 'every gate is open');
+end $$;
+comment on function public.ops_gate_proposal(uuid) is
+  'What the gates would say to a proposal now: (ok, reason). Changes nothing. A null or unknown id answers false and says so.';
+
+create or replace function public.ops_regate_proposals(p_limit integer default 50) returns jsonb
+language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
+declare
+  v_ids uuid[];
+  v_counts record;
+begin
+  v_ids := array(
+    select p.id from public.ops_mission_proposals p
+    where p.status = 'pending' and p.gated_at is null and p.next_gate_at <= public.ops_clock()
+    order by p.next_gate_at, p.created_at limit p_limit);
+  if cardinality(v_ids) = 0 then
+    return jsonb_build_object('gated', 0, 'approved', 0, 'rejected', 0, 'more', false);
+  end if;
+  v_counts := public.ops_gate_batch(v_ids);
+  return jsonb_build_object('gated', v_counts.gated, 'approved', v_counts.approved, 'rejected', v_counts.rejected,
+    'more', cardinality(v_ids) >= p_limit);
+end $$;
+comment on function public.ops_regate_proposals(integer) is
+  'Phase: gates proposals that wait for a cap whose window has turned, and those inserted by hand: {gated, approved, rejected, more}.';
+
+-- People decide -------------------------------------------------------------------------------------------------
+
+create or replace function public.ops_proposal_receipt(p_id uuid) returns jsonb
+language sql stable set search_path = '' as $$
+  select jsonb_build_object('id', p.id, 'status', p.status, 'created', false, 'reason', p.reason, 'mission_id', m.id)
+  from public.ops_mission_proposals p left join public.ops_missions m on m.proposal_id = p.id where p.id = p_id
+$$;
+comment on function public.ops_proposal_receipt(uuid) is '{id, status, created, reason, mission_id} of a proposal.';
+
+create or replace function public.ops_decide_proposal(p_id uuid, p_status text, p_actor text, p_reason text) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_now timestamptz := public.ops_clock();
+  v_was text;
+  v_proposal public.ops_mission_proposals;
+  v_cap record;
+begin
+  perform public.ops_lock_caps(public.ops_policy_value('proposal_caps'), '{}');
+  select * into v_proposal from public.ops_mission_proposals p where p.id = p_id for update;
+  if v_proposal.id is null then
+    perform public.ops_raise('OPS_012', format('there is no proposal %s', p_id), null, 'ops-loop status lists the waiting ones.');
+  end if;
+  if v_proposal.status = p_status or p_status = 'approved' and v_proposal.status = 'auto_approved' then
+    return public.ops_proposal_receipt(p_id);
+  end if;
+  if v_proposal.status not in ('pending', 'voting') then
+    perform public.ops_raise('OPS_015', format('proposal %s is already %s', p_id, v_proposal.status), null, 'Propose it again if it should run.');
+  end if;
+  if p_status = 'approved' and v_proposal.gated_at is null then
+    v_cap := public.ops_cap_verdict(public.ops_policy_value('proposal_caps'), v_proposal.source, v_proposal.pattern_id, v_now);
+    if v_cap.reason is not null then
+      perform public.ops_raise('OPS_003', v_cap.reason, jsonb_build_object('proposal_id', p_id, 'until', v_cap.next_at),
+        'Raise proposal_caps, or wait until the window turns.');
+    end if;
+  end if;
+  v_was := public.ops_engine_begin();
+  update public.ops_mission_proposals p
+  set status = p_status, reason = coalesce(p_reason, p_status || ' by ' || p_actor), decided_by = p_actor, updated_at = v_now,
+    risk = coalesce(p.risk, (select a.risk from public.ops_assess(array[p_id]) a)),
+    gated_at = case when p_status = 'approved' then coalesce(p.gated_at, v_now) else p.gated_at end,
+    approved_at = case when p_status = 'approved' then v_now end
+  where p.id = p_id;
+  if p_status = 'approved' then
+    perform public.ops_create_missions(array[p_id]);
+  end if;
+  perform public.ops_raise_event('proposal:' || p_status, jsonb_build_object('proposal_id', p_id, 'actor', p_actor, 'reason', p_reason));
+  perform public.ops_engine_end(v_was);
+  return public.ops_proposal_receipt(p_id);
+end $$;
+comment on function public.ops_decide_proposal(uuid, text, text, text) is
+  'Approves or rejects a waiting proposal once; the same decision again answers the first. Raises OPS_012, OPS_015, and OPS_003 when a cap still stops it.';
+
+create or replace function public.ops_approve_proposal(p_id uuid, p_actor text default null, p_reason text default null) returns jsonb
+language sql set search_path = '' as $$ select public.ops_decide_proposal(p_id, 'approved', coalesce(p_actor, session_user), p_reason) $$;
+comment on function public.ops_approve_proposal(uuid, text, text) is
+  'Approves a proposal: {id, status, created, reason, mission_id}. Fifty at once make one mission. Raises OPS_003, OPS_012, OPS_015.';
+
+create or replace function public.ops_reject_proposal(p_id uuid, p_actor text default null, p_reason text default null) returns jsonb
+language sql set search_path = '' as $$ select public.ops_decide_proposal(p_id, 'rejected', coalesce(p_actor, session_user), p_reason) $$;
+comment on function public.ops_reject_proposal(uuid, text, text) is
+  'Rejects a proposal: {id, status, created, reason, mission_id}. Raises OPS_012, OPS_015.';
+
+create or replace function public.ops_proposal_edited() returns trigger
+language plpgsql set search_path = '' as $$
+declare
+  v_now timestamptz := public.ops_clock();
+begin
+  if old.status not in ('pending', 'voting') or new.status not in ('approved', 'rejected') then
+    perform public.ops_raise('OPS_015', format('a proposal cannot go from %s to %s', old.status, new.status), null,
+      'Set a waiting proposal to approved or rejected, or create a new one.');
+  end if;
+  new.decided_by := coalesce(new.decided_by, session_user);
+  new.reason := case when new.reason is distinct from old.reason then new.reason else new.status || ' by ' || session_user end;
+  new.updated_at := v_now;
+  if new.status = 'approved' then
+    new.approved_at := v_now;
+    new.gated_at := coalesce(old.gated_at, v_now);
+    new.risk := coalesce(old.risk, (select a.risk from public.ops_assess(array[new.id]) a));
+  end if;
+  return new;
+end $$;
+comment on function public.ops_proposal_edited() is 'Trigger: an operator sets a proposal to approved or rejected by hand; any other move raises OPS_015.';
+
+create or replace function public.ops_proposal_edited_after() returns trigger
+language plpgsql set search_path = '' as $$
+declare
+  v_was text := public.ops_engine_begin();
+begin
+  if new.status = 'approved' then
+    perform public.ops_create_missions(array[new.id]);
+  end if;
+  perform public.ops_raise_event('proposal:' || new.status, jsonb_build_object('proposal_id', new.id, 'actor', new.decided_by, 'reason', new.reason));
+  perform public.ops_engine_end(v_was);
+  return null;
+end $$;
+comment on function public.ops_proposal_edited_after() is 'Trigger: what an approval by hand leads to, as ops_approve_proposal does it.';
+create or replace trigger ops_proposal_edited before update of status on public.ops_mission_proposals
+  for each row when (coalesce(current_setting('ops.engine', true), '') <> 'on' and old.status is distinct from new.status)
+  execute function public.ops_proposal_edited();
+create or replace trigger ops_proposal_edited_after after update of status on public.ops_mission_proposals
+  for each row when (coalesce(current_setting('ops.engine', true), '') <> 'on' and old.status is distinct from new.status)
+  execute function public.ops_proposal_edited_after();
+
+create or replace function public.ops_expire_proposals(p_limit integer default 200) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_now timestamptz := public.ops_clock();
+  v_status text := case public.ops_policy_value('approvals') ->> 'default_action' when 'reject' then 'rejected' else 'expired' end;
+  v_was text := public.ops_engine_begin();
+  v_count integer;
+begin
+  with late as (
+    select p.id from public.ops_mission_proposals p where p.status in ('pending', 'voting') and p.expires_at <= v_now
+    order by p.expires_at limit p_limit for update skip locked
+  ), closed as (
+    update public.ops_mission_proposals p
+    set status = v_status, reason = 'nobody decided in time', decided_by = 'ops-loop', updated_at = v_now
+    from late where p.id = late.id returning p.id)
+  select count(public.ops_raise_event('proposal:' || v_status, jsonb_build_object('proposal_id', c.id))) into v_count from closed c;
+  perform public.ops_engine_end(v_was);
+  return jsonb_build_object('expired', v_count, 'more', v_count >= p_limit);
+end $$;
+comment on function public.ops_expire_proposals(integer) is 'Phase: takes the default action of the approvals policy on proposals nobody decided in time: {expired, more}.';
+
+-- Reactions become proposals ------------------------------------------------------------------------------------
+
+create or replace function public.ops_propose_reactions(p_ids uuid[]) returns integer
+language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
+declare
+  v_now timestamptz := public.ops_clock();
+  v_new uuid[];
+begin
+  with stored as (
+    insert into public.ops_mission_proposals (dedupe_key, source, event_id, reaction_id, pattern_id, title, template, leaves,
+      root_id, depth, chain, traceparent, created_at, updated_at)
+    select r.payload ->> 'dedupe_key', 'reaction', r.event_id, r.id, r.pattern_id, r.payload #>> '{template,title}', r.payload -> 'template',
+      coalesce(r.payload -> 'leaves', '[]'), coalesce(e.root_id, r.event_id), coalesce(e.depth, 0), coalesce(e.chain, '{}') || r.pattern_id, e.traceparent,
+      v_now + row_number() over (order by r.created_at, r.id) * interval '1 microsecond', v_now
+    from public.ops_agent_reactions r left join public.ops_agent_events e on e.id = r.event_id
+    where r.id = any (p_ids)
+    on conflict do nothing returning id, reaction_id
+  ), done as (
+    update public.ops_agent_reactions r
+    set status = 'done', updated_at = v_now, last_error = null,
+      proposal_id = coalesce(s.id, (select p.id from public.ops_mission_proposals p where p.dedupe_key = r.payload ->> 'dedupe_key'))
+    from unnest(p_ids) given(id) left join stored s on s.reaction_id = given.id
+    where r.id = given.id)
+  select array_agg(s.id) into v_new from stored s;
+  perform public.ops_gate_batch(v_new);
+  return coalesce(cardinality(v_new), 0);
+end $$;
+comment on function public.ops_propose_reactions(uuid[]) is
+  'Turns reactions into proposals and gates them; answers how many were new (a known dedupe key joins the first). The caller holds the reactions.';
+
+create or replace function public.ops_propose_one(p_id uuid) returns integer
+language plpgsql set search_path = '' as $$
+begin
+  return public.ops_propose_reactions(array[p_id]);
+exception when others then
+  if public.ops_is_transient(sqlstate) then
+    raise;
+  end if;
+  update public.ops_agent_reactions r
+  set status = 'failed', failure_count = r.failure_count + 1, last_error = left(sqlerrm, 2000), updated_at = public.ops_clock()
+  where r.id = p_id;
+  return 0;
+end $$;
+comment on function public.ops_propose_one(uuid) is 'One reaction by itself; if that fails, the reaction is failed with the error and holds up nobody.';
+
+create or replace function public.ops_process_reactions(p_limit integer default 50) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_ids uuid[];
+  v_id uuid;
+  v_created integer := 0;
+begin
+  v_ids := array(select r.id from public.ops_agent_reactions r where r.status = 'queued'
+    order by r.created_at, r.id limit p_limit for update skip locked);
+  if cardinality(v_ids) = 0 then
+    return jsonb_build_object('processed', 0, 'created', 0, 'more', false);
+  end if;
+  begin
+    v_created := public.ops_propose_reactions(v_ids);
+  exception when others then
+    if public.ops_is_transient(sqlstate) then
+      raise;
+    end if;
+    foreach v_id in array v_ids loop
+      v_created := v_created + public.ops_propose_one(v_id);
+    end loop;
+  end;
+  return jsonb_build_object('processed', cardinality(v_ids), 'created', v_created, 'more', cardinality(v_ids) >= p_limit);
+end $$;
+comment on function public.ops_process_reactions(integer) is
+  'Phase: turns up to p_limit queued reactions into gated proposals: {processed, created, more}. A batch that fails is done one by one.';
+
+create or replace function public.ops_retry_reaction(p_id uuid) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_status text;
+begin
+  update public.ops_agent_reactions r set status = 'queued', last_error = null, updated_at = public.ops_clock()
+  where r.id = p_id and r.status = 'failed' returning r.status into v_status;
+  if v_status is null then
+    select r.status into v_status from public.ops_agent_reactions r where r.id = p_id;
+    perform public.ops_raise(case when v_status is null then 'OPS_012' else 'OPS_015' end,
+      coalesce(format('reaction %s is %s, only a failed one can be retried', p_id, v_status), format('there is no reaction %s', p_id)));
+  end if;
+  perform public.ops_wake('ops_events');
+  return jsonb_build_object('id', p_id, 'status', v_status);
+end $$;
+comment on function public.ops_retry_reaction(uuid) is 'Queues a failed reaction again: {id, status}. Raises OPS_012, OPS_015.';
+
+create or replace function public.ops_list_proposals(p_status text default null, p_limit integer default 50, p_before timestamptz default null)
+returns setof public.ops_mission_proposals language sql stable set search_path = '' as $$
+  select p.* from public.ops_mission_proposals p
+  where (p_status is null or p.status = p_status) and (p_before is null or p.created_at < p_before)
+  order by p.created_at desc limit least(p_limit, 1000)
+$$;
+comment on function public.ops_list_proposals(text, integer, timestamptz) is 'Proposals, newest first, of one status if given; p_before is the cursor: the created_at of the last row seen.';
+
+insert into public.ops_migrations (version, name) values ('0006', 'ops_proposals') on conflict do nothing;

@@ -1,0 +1,163 @@
+-- 0008 The heartbeat: one round in one transaction, each phase in its own subtransaction; and the demand radar.
+--
+-- Why so: whoever calls it, and however many at once, the result is the same: every phase takes only rows that
+-- nobody else holds and rechecks their state in the write. No model is ever called here. Locks: what the phases
+-- lock, in their order. Undo: rollbacks/0008_ops_heartbeat.sql.
+
+create or replace function public.ops_run_phase(p_phase text, p_event_batch integer, p_reaction_batch integer, p_stale_minutes numeric)
+returns jsonb language plpgsql set search_path = '' as $$
+begin
+  return case p_phase
+    when 'events' then public.ops_decide_events(p_event_batch)
+    when 'reactions' then public.ops_process_reactions(p_reaction_batch)
+    when 'gates' then public.ops_regate_proposals(p_reaction_batch)
+    when 'approvals' then public.ops_expire_proposals()
+    when 'leases' then public.ops_recover_expired_leases()
+    when 'stale' then public.ops_recover_stale_steps(p_stale_minutes)
+    when 'sweep' then public.ops_sweep()
+  end;
+exception when others then
+  return jsonb_build_object('failure', jsonb_build_object('phase', p_phase,
+    'code', case when sqlstate like 'OP%' then 'OPS_' || right(sqlstate, 3) else sqlstate end, 'message', left(sqlerrm, 1000)));
+end $$;
+comment on function public.ops_run_phase(text, integer, integer, numeric) is
+  'Runs one phase in a subtransaction: its counts, or {failure: {phase, code, message}} with nothing of it done.';
+
+create or replace function public.ops_sweep() returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_count integer;
+begin
+  delete from public.ops_limits l where l.key in (
+    select o.key from public.ops_limits o where o.updated_at < public.ops_clock() - interval '40 days' and o.key ~ '^(cooldown|limit|fanout):'
+    order by o.key limit 500 for update skip locked);
+  get diagnostics v_count = row_count;
+  return jsonb_build_object('swept', v_count);
+end $$;
+comment on function public.ops_sweep() is 'Phase: forgets counters nobody has touched for 40 days (the longest window is a month): {swept}.';
+
+create or replace function public.ops_phases(p_switches jsonb) returns text[]
+language sql stable set search_path = '' as $$
+  select array(select p.phase from unnest(array['events', 'reactions', 'gates', 'approvals', 'leases', 'stale', 'sweep']) with ordinality p(phase, n)
+    where not (coalesce(public.ops_switch_mode(p_switches, 'all'), public.ops_switch_mode(p_switches, 'heartbeat'), 'run') in ('drain', 'halt')
+        and p.phase in ('events', 'reactions', 'gates', 'approvals'))
+      and not (coalesce(public.ops_switch_mode(p_switches, 'reactions'), 'run') in ('drain', 'halt') and p.phase = 'reactions')
+    order by p.n)
+$$;
+comment on function public.ops_phases(jsonb) is 'The phases of a round that no switch has paused, in order. Recovery is never paused.';
+
+create or replace function public.ops_heartbeat(p_event_batch integer default 500, p_reaction_batch integer default 50, p_stale_minutes numeric default null,
+  p_source text default 'sql', p_beat_id uuid default null)
+returns jsonb language plpgsql set search_path = '' as $$
+declare
+  v_started timestamptz := public.ops_clock();
+  v_beat uuid := case when p_source <> 'reactive' then coalesce(p_beat_id, gen_random_uuid()) end;
+  v_phases text[] := public.ops_phases(public.ops_policy_value('switches'));
+  v_phase text;
+  v_said jsonb;
+  v_all jsonb := '{}';
+  v_failures jsonb := '[]';
+  v_more boolean := false;
+  v_answer jsonb;
+begin
+  foreach v_phase in array v_phases loop
+    v_said := public.ops_run_phase(v_phase, p_event_batch, p_reaction_batch, p_stale_minutes);
+    if v_said ? 'failure' then
+      v_failures := v_failures || (v_said -> 'failure');
+    else
+      v_all := v_all || jsonb_build_object(v_phase, v_said);
+      v_more := v_more or coalesce((v_said ->> 'more')::boolean, false);
+    end if;
+  end loop;
+  v_answer := jsonb_build_object('ok', v_failures = '[]', 'more', v_more, 'beat_id', v_beat) || public.ops_beat_counts(v_all)
+    || jsonb_build_object('failures', v_failures, 'phases', cardinality(v_phases));
+  if v_beat is not null then
+    perform public.ops_record_beat(v_beat, p_source, v_answer, v_started);
+  end if;
+  return v_answer;
+end $$;
+comment on function public.ops_heartbeat(integer, integer, numeric, text, uuid) is
+  'One round: decide events, process reactions, gate again, expire approvals, recover expired leases and stale steps, sweep. Answers the counts, failures, and more: call again until it is false, passing beat_id on. Source reactive leaves no row. Any number at once equal one.';
+
+create or replace function public.ops_beat_counts(p_phases jsonb) returns jsonb
+language sql immutable set search_path = '' as $$
+  select jsonb_build_object(
+    'triggerResult', jsonb_build_object('events', coalesce(p_phases #> '{events,events}', '0'), 'queued', coalesce(p_phases #> '{events,queued}', '0')),
+    'reactionResult', jsonb_build_object('processed', coalesce(p_phases #> '{reactions,processed}', '0'), 'created', coalesce(p_phases #> '{reactions,created}', '0')),
+    'leaseResult', jsonb_build_object('requeued_steps', coalesce(p_phases #> '{leases,requeued_steps}', '0'), 'failed_steps', coalesce(p_phases #> '{leases,failed_steps}', '0')),
+    'staleResult', jsonb_build_object('recovered', coalesce(p_phases #> '{stale,recovered}', '0')),
+    'gateResult', jsonb_build_object('gated', coalesce(p_phases #> '{gates,gated}', '0'), 'approved', coalesce(p_phases #> '{gates,approved}', '0'),
+      'rejected', coalesce(p_phases #> '{gates,rejected}', '0'), 'expired', coalesce(p_phases #> '{approvals,expired}', '0')))
+$$;
+comment on function public.ops_beat_counts(jsonb) is 'What the phases answered, in the shape that the endpoint promises.';
+
+create or replace function public.ops_record_beat(p_id uuid, p_source text, p_answer jsonb, p_started timestamptz) returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_now timestamptz := public.ops_clock();
+  v_ok boolean := (p_answer ->> 'ok')::boolean;
+begin
+  insert into public.ops_heartbeats as h (id, source, ok, counts, failures, started_at, completed_at)
+  values (p_id, p_source, v_ok, p_answer - array['ok', 'more', 'beat_id', 'failures', 'phases'], p_answer -> 'failures', p_started, v_now)
+  on conflict (id) do update set ok = h.ok and excluded.ok, rounds = h.rounds + 1, failures = h.failures || excluded.failures, completed_at = v_now,
+    counts = (select jsonb_object_agg(g.key, (
+        select jsonb_object_agg(c.key, c.value::numeric + coalesce((h.counts #>> array[g.key, c.key])::numeric, 0)) from jsonb_each_text(g.value) c))
+      from jsonb_each(excluded.counts) g);
+  insert into public.ops_agent_events as e (type, source, trust, data, dedupe_key, outcome, decided_at, processed_at, created_at)
+  select x.type, 'ops-loop', 'loop', jsonb_build_object('beat_id', p_id, 'source', p_source, 'failures', p_answer -> 'failures'), x.type || ':' || p_id, 'unmatched', v_now, v_now, v_now
+  from (select case when v_ok then 'heartbeat:success' else 'heartbeat:failure' end as type) x
+  on conflict do nothing;
+end $$;
+comment on function public.ops_record_beat(uuid, text, jsonb, timestamptz) is 'Writes or adds to the row of a beat, and its closed event heartbeat:success or heartbeat:failure.';
+
+create or replace function public.ops_record_beat_failure(p_beat_id uuid default null, p_source text default 'sql', p_error text default '') returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_beat uuid := coalesce(p_beat_id, gen_random_uuid());
+begin
+  perform public.ops_record_beat(v_beat, p_source, jsonb_build_object('ok', false, 'failures',
+    jsonb_build_array(jsonb_build_object('phase', 'round', 'code', 'OPS_018', 'message', left(p_error, 1000)))) || public.ops_beat_counts('{}'), public.ops_clock());
+  return jsonb_build_object('beat_id', v_beat);
+end $$;
+comment on function public.ops_record_beat_failure(uuid, text, text) is 'Records, in a transaction of its own, that a round was rolled back as a whole: {beat_id}.';
+
+-- The demand radar ----------------------------------------------------------------------------------------------
+
+create or replace function public.ops_radar_add(p_signals jsonb)
+returns table ("position" integer, id uuid, created boolean, mentions integer, score numeric, stage text)
+language plpgsql set search_path = '' as $$
+declare
+  v_now timestamptz := public.ops_clock();
+  v_signal record;
+begin
+  for v_signal in
+    select s.n::integer - 1 as n, s.item, coalesce(s.item ->> 'dedupe_key', lower(trim(s.item ->> 'title'))) as key
+    from jsonb_array_elements(p_signals) with ordinality s(item, n) order by key, s.n
+  loop
+    if coalesce(trim(v_signal.item ->> 'title'), '') = '' then
+      perform public.ops_raise('OPS_011', format('signal %s has no title', v_signal.n));
+    end if;
+    "position" := v_signal.n;
+    insert into public.ops_demand_radar as r (dedupe_key, title, description, source, score, tags, evidence, first_seen_at, last_seen_at)
+    values (v_signal.key, v_signal.item ->> 'title', v_signal.item ->> 'description', coalesce(v_signal.item ->> 'source', 'manual'), coalesce((v_signal.item ->> 'score')::numeric, 0),
+      array(select jsonb_array_elements_text(coalesce(v_signal.item -> 'tags', '[]'))),
+      case when v_signal.item ? 'evidence' then jsonb_build_array(v_signal.item -> 'evidence') else '[]' end, v_now, v_now)
+    on conflict (dedupe_key) do update set mentions = r.mentions + 1, last_seen_at = v_now, score = greatest(r.score, excluded.score),
+      description = coalesce(r.description, excluded.description), tags = array(select distinct t from unnest(r.tags || excluded.tags) t order by t),
+      evidence = (select coalesce(jsonb_agg(e.x order by e.n), '[]') from (
+        select x, n from jsonb_array_elements(r.evidence || excluded.evidence) with ordinality a(x, n) order by n desc limit 100) e)
+    returning r.id, r.mentions = 1, r.mentions, r.score, r.stage into id, created, mentions, score, stage;
+    return next;
+  end loop;
+end $$;
+comment on function public.ops_radar_add(jsonb) is
+  'Hears signals [{title, description?, source?, tags?, evidence?, score?, dedupe_key?}]; a known one counts a further mention. A row each, with its place from 0. Raises OPS_011.';
+
+create or replace function public.ops_radar_list(p_stage text default null, p_limit integer default 50)
+returns setof public.ops_demand_radar language sql stable set search_path = '' as $$
+  select r.* from public.ops_demand_radar r where p_stage is null or r.stage = p_stage
+  order by r.score desc, r.mentions desc, r.last_seen_at desc, r.id limit least(p_limit, 1000)
+$$;
+comment on function public.ops_radar_list(text, integer) is 'Signals by weight: score, then mentions, then the latest; of one stage if given.';
+
+insert into public.ops_migrations (version, name) values ('0008', 'ops_heartbeat') on conflict do nothing;

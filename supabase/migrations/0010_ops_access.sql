@@ -1,0 +1,113 @@
+-- 0010 Who may do what: row-level security, grants, and the least-privilege login role of workers.
+--
+-- Why so: Supabase projects differ in what they grant by default, so every grant is taken back and given again here,
+-- and `ops-loop migrate` does it once more after every run. Tables are open to nobody but their owner; the functions
+-- that workers, ingest and the API need run with the owner's rights (definer), the rest with the caller's.
+-- Locks: short ones on the catalog. Undo: rollbacks/0010_ops_access.sql.
+
+do $$
+begin
+  if not exists (select from pg_roles where rolname = 'ops_worker') then
+    create role ops_worker login nosuperuser nocreatedb nocreaterole noinherit nobypassrls connection limit 50;
+  end if;
+exception
+  when insufficient_privilege then
+    raise notice 'role ops_worker was not created: this role may not create roles. Workers then connect as the owner.';
+  when duplicate_object or unique_violation then null;
+end $$;
+
+create or replace function public.ops_grant_list() returns table (function_name text, roles text[])
+language sql immutable set search_path = '' as $$
+  values
+    ('ops_emit_events', array['service_role']), ('ops_emit_event', array['service_role']), ('ops_replay_events', array['service_role']),
+    ('ops_heartbeat', array['service_role', 'ops_worker']), ('ops_record_beat_failure', array['service_role', 'ops_worker']),
+    ('ops_recover_expired_leases', array['service_role', 'ops_worker']), ('ops_recover_stale_steps', array['service_role']),
+    ('ops_regate_proposals', array['service_role']),
+    ('ops_create_proposal', array['service_role']), ('ops_create_proposals', array['service_role']), ('ops_gate_proposal', array['service_role']),
+    ('ops_approve_proposal', array['service_role']), ('ops_reject_proposal', array['service_role']), ('ops_list_proposals', array['service_role']),
+    ('ops_register_worker', array['service_role', 'ops_worker']), ('ops_unregister_worker', array['service_role', 'ops_worker']),
+    ('ops_worker_config', array['service_role', 'ops_worker']), ('ops_claim_steps', array['service_role', 'ops_worker']),
+    ('ops_worker_idle', array['service_role', 'ops_worker']), ('ops_renew_leases', array['service_role', 'ops_worker']),
+    ('ops_complete_steps', array['service_role', 'ops_worker']), ('ops_fail_steps', array['service_role', 'ops_worker']),
+    ('ops_release_steps', array['service_role', 'ops_worker']),
+    ('ops_retry_step', array['service_role']), ('ops_retry_mission', array['service_role']), ('ops_cancel_mission', array['service_role']),
+    ('ops_retry_reaction', array['service_role']), ('ops_list_dead_letters', array['service_role']),
+    ('ops_requeue_dead_letter', array['service_role']), ('ops_discard_dead_letter', array['service_role']),
+    ('ops_radar_add', array['service_role', 'ops_worker']), ('ops_radar_list', array['service_role', 'ops_worker']),
+    ('ops_set_policy', array['service_role']), ('ops_rollback_policy', array['service_role']), ('ops_validate_policy', array['service_role']),
+    ('ops_pause', array['service_role']), ('ops_resume', array['service_role']),
+    ('ops_why', array['service_role']), ('ops_explain_event', array['service_role']), ('ops_explain_proposal', array['service_role']),
+    ('ops_explain_step', array['service_role']), ('ops_explain_mission', array['service_role']), ('ops_trace', array['service_role']),
+    ('ops_status', array['service_role']), ('ops_health', array['service_role', 'ops_worker']), ('ops_check_invariants', array['service_role']),
+    ('ops_schema_version', array['service_role', 'ops_worker'])
+$$;
+comment on function public.ops_grant_list() is 'Which functions the roles of Ops-Loop may call. These run as definer; every other function is for the owner alone.';
+
+create or replace function public.ops_schema_version() returns text
+language sql stable set search_path = '' as $$ select max(m.version) from public.ops_migrations m $$;
+comment on function public.ops_schema_version() is 'The latest migration this database has; code refuses a version it does not know.';
+
+create or replace function public.ops_assert_grants() returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_me text := quote_ident(current_user);
+  v_roles text[] := array(select r.rolname::text from pg_catalog.pg_roles r where r.rolname in ('anon', 'authenticated', 'service_role', 'ops_worker'));
+  v_everyone text := array_to_string('{public}'::text[] || v_roles, ', ');
+  v_object record;
+begin
+  for v_object in select c.oid::regclass::text as name, c.relkind from pg_catalog.pg_class c
+    where c.relnamespace = 'public'::regnamespace and c.relname like 'ops\_%' and c.relkind in ('r', 'p', 'v') and pg_catalog.pg_get_userbyid(c.relowner) = current_user
+  loop
+    execute format('revoke all on %s from %s', v_object.name, v_everyone);
+    if 'service_role' = any (v_roles) then
+      execute format('grant select on %s to service_role', v_object.name);
+    end if;
+    if v_object.relkind <> 'v' then
+      execute format('alter table %s enable row level security', v_object.name);
+      execute format('alter table %s force row level security', v_object.name);
+      execute format('drop policy if exists ops_owner on %s', v_object.name);
+      execute format('create policy ops_owner on %s for all to %s using (true) with check (true)', v_object.name, v_me);
+    end if;
+  end loop;
+  for v_object in select p.oid::regprocedure::text as name, g.roles, t.oid is not null as is_trigger
+    from pg_catalog.pg_proc p left join public.ops_grant_list() g on g.function_name = p.proname
+    left join pg_catalog.pg_type t on t.oid = p.prorettype and t.typname = 'trigger'
+    where p.pronamespace = 'public'::regnamespace and p.proname like 'ops\_%' and pg_catalog.pg_get_userbyid(p.proowner) = current_user
+  loop
+    execute format('revoke all on function %s from %s', v_object.name, v_everyone);
+    execute format('alter function %s security %s', v_object.name, case when v_object.roles is not null or v_object.is_trigger then 'definer' else 'invoker' end);
+    if v_object.roles && v_roles then
+      execute format('grant execute on function %s to %s', v_object.name, (select string_agg(r, ', ') from unnest(v_object.roles) r where r = any (v_roles)));
+    end if;
+  end loop;
+  execute format('grant usage on schema public to %s', array_to_string(array(select r from unnest(v_roles) r where r in ('service_role', 'ops_worker')) || v_me, ', '));
+end $$;
+comment on function public.ops_assert_grants() is
+  'Makes row-level security, grants and the definer/invoker split what ops_grant_list says, whatever they were; ends alike under both of Supabase''s default-grant regimes. Run by the owner.';
+
+-- Why each of them is a definer, where the catalog''s reader looks for it.
+do $$
+declare
+  v_function record;
+begin
+  for v_function in select p.oid::regprocedure as name, obj_description(p.oid, 'pg_proc') as comment, t.oid is not null as is_trigger
+    from pg_proc p left join public.ops_grant_list() g on g.function_name = p.proname left join pg_type t on t.oid = p.prorettype and t.typname = 'trigger'
+    where p.pronamespace = 'public'::regnamespace and p.proname like 'ops\_%' and (g.roles is not null or t.oid is not null)
+  loop
+    execute format('comment on function %s is %L', v_function.name, regexp_replace(coalesce(v_function.comment, ''), ' Definer: .*$', '')
+      || case when v_function.is_trigger then ' Definer: it must hold for every writer, whatever that role may read.'
+        else ' Definer: its callers hold no rights on tables.' end);
+  end loop;
+end $$;
+
+do $$ begin
+  if exists (select from pg_roles where rolname = 'ops_worker') and (select rolsuper or rolcreaterole from pg_roles where rolname = current_user) then
+    alter role ops_worker set statement_timeout = '30s';
+    alter role ops_worker set lock_timeout = '5s';
+    alter role ops_worker set idle_in_transaction_session_timeout = '15s';
+  end if;
+exception when insufficient_privilege or object_in_use then null;
+end $$;
+
+select public.ops_assert_grants();
+insert into public.ops_migrations (version, name) values ('0010', 'ops_access') on conflict do nothing;

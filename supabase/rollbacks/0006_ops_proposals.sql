@@ -1,0 +1,21 @@
+-- Takes back 0006: its triggers and functions. Data stays.
+drop trigger if exists ops_proposal_arrives on public.ops_mission_proposals;
+drop trigger if exists ops_proposal_edited on public.ops_mission_proposals;
+drop trigger if exists ops_proposal_edited_after on public.ops_mission_proposals;
+do $$
+declare
+  v_function record;
+begin
+  for v_function in select p.oid::regprocedure as name from pg_catalog.pg_proc p
+    where p.pronamespace = 'public'::regnamespace and p.proname in (
+      'ops_check_template', 'ops_proposal_arrives', 'ops_create_proposals', 'ops_create_proposal', 'ops_assess',
+      'ops_window_start', 'ops_counted', 'ops_cap_verdict', 'ops_approval_verdict', 'ops_gate_batch',
+      'ops_lock_caps', 'ops_gate_proposal', 'ops_regate_proposals', 'ops_proposal_receipt',
+      'ops_decide_proposal', 'ops_approve_proposal', 'ops_reject_proposal', 'ops_proposal_edited',
+      'ops_proposal_edited_after', 'ops_expire_proposals', 'ops_propose_reactions', 'ops_propose_one',
+      'ops_process_reactions', 'ops_retry_reaction', 'ops_list_proposals')
+  loop
+    execute format('drop function if exists %s cascade', v_function.name);
+  end loop;
+end $$;
+delete from public.ops_migrations where version = '0006';
