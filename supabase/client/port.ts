@@ -22,7 +22,7 @@ export const calls = {
   replayEvents: call(
     'ops_replay_events',
     { since: arg.timestamp, pattern: arg.text.orDefault, limit: arg.int.orDefault },
-    value(z.object({ reopened: z.int() })),
+    value(z.object({ reopened: z.int(), until: out.timestamp.nullable(), more: z.boolean() })),
   ),
 
   // the heartbeat and its phases
@@ -162,6 +162,12 @@ export const calls = {
     { key: arg.text, version: arg.bigint, reason: arg.text.orDefault },
     value(out.PolicyVersion),
   ),
+  getPolicy: call('ops_get_policy', { key: arg.text }, value(out.Policy)),
+  listPolicyVersions: call(
+    'ops_list_policy_versions',
+    { key: arg.text.orDefault, limit: arg.int.orDefault, before: arg.bigint.orDefault },
+    rows(out.PolicyHistory),
+  ),
   validatePolicy: call(
     'ops_validate_policy',
     { key: arg.text, value: arg.jsonb(z.json()) },
@@ -179,6 +185,7 @@ export const calls = {
   explainEvent: call('ops_explain_event', { id: arg.uuid }, value(out.Explanation)),
   explainProposal: call('ops_explain_proposal', { id: arg.uuid }, value(out.Explanation)),
   explainStep: call('ops_explain_step', { id: arg.uuid }, value(out.Explanation)),
+  explainMission: call('ops_explain_mission', { id: arg.uuid }, value(out.Explanation)),
   trace: call('ops_trace', { id: arg.uuid }, value(out.TraceNode)),
   status: call('ops_status', {}, value(out.Status)),
   health: call('ops_health', {}, value(out.Health)),

@@ -321,7 +321,7 @@ comment on column public.ops_missions.pattern_id is 'Pattern that led to it, for
 comment on column public.ops_missions.open_steps is 'Steps that are blocked, scheduled, queued or running.';
 comment on column public.ops_missions.failed_steps is 'Failed steps whose on_failure is stop.';
 comment on column public.ops_missions.cancelled_steps is 'Cancelled steps.';
-comment on column public.ops_missions.root_id is 'Root event of the chain.';
+comment on column public.ops_missions.root_id is 'The event or, without one, the proposal that started the chain.';
 comment on column public.ops_missions.depth is 'Depth of the event that led to it; events of the mission are one deeper.';
 comment on column public.ops_missions.chain is 'Patterns that fired on the way.';
 comment on column public.ops_missions.traceparent is 'W3C trace context.';
@@ -358,7 +358,8 @@ create table if not exists public.ops_mission_steps (
     constraint ops_mission_steps_on_failure check (on_failure in ('stop', 'continue')),
   series integer not null default 1,
   needs uuid[] not null default '{}',
-  pending_needs integer not null default 0,
+  pending_needs integer not null default 0
+    constraint ops_mission_steps_pending_needs check (pending_needs >= 0),
   when_path jsonpath,
   leaves jsonb,
   template jsonb,

@@ -53,21 +53,29 @@ comment on function public.ops_engine_end(text) is 'Restores the mark that ops_e
 create or replace function public.ops_wake(p_channel text) returns void
 language plpgsql set search_path = '' as $$
 begin
-  update public.ops_wakeups set waiting = false where channel = p_channel and waiting;
+  update public.ops_wakeups w set waiting = false
+  from (select o.channel from public.ops_wakeups o where o.channel = p_channel and o.waiting for update skip locked) raised
+  where w.channel = raised.channel;
   if found then
     perform pg_notify(p_channel, '');
   end if;
 end $$;
 comment on function public.ops_wake(text) is
-  'Sends one NOTIFY if somebody raised the flag of this channel, and takes it down; nothing under load. A hint: pollers find the work anyway.';
+  'Sends one NOTIFY if somebody raised the flag of this channel, and takes it down; nothing under load. Waits for nobody: who holds the flag wakes already. A hint: pollers find the work anyway.';
 
 create or replace function public.ops_raise_flag(p_channel text) returns void
 language sql set search_path = '' as $$
-  update public.ops_wakeups set waiting = true where channel = p_channel and not waiting
+  update public.ops_wakeups w set waiting = true
+  from (select o.channel from public.ops_wakeups o where o.channel = p_channel and not o.waiting for update skip locked) lowered
+  where w.channel = lowered.channel
 $$;
 comment on function public.ops_raise_flag(text) is 'Says that somebody waits on this channel. Look once more for work after this has committed.';
 
 -- Arithmetic ----------------------------------------------------------------------------------------------------
+
+create or replace function public.ops_integer(p_value jsonb) returns integer
+language sql immutable set search_path = '' as $$ select (nullif(p_value, 'null') #>> '{}')::numeric::integer $$;
+comment on function public.ops_integer(jsonb) is 'A JSON number as integer: to JSON 5.0 is one too. Null for null.';
 
 create or replace function public.ops_backoff_seconds(p_failures integer, p_base_seconds numeric, p_cap_seconds numeric, p_jitter double precision)
 returns numeric language sql immutable set search_path = '' as $$

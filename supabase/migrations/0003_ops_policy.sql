@@ -1198,4 +1198,24 @@ do $$ begin
   perform public.ops_refresh_patterns(p.value, p.version) from public.ops_policy p where p.key = 'reaction_matrix';
 end $$;
 
+create or replace function public.ops_get_policy(p_key text) returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  v_policy jsonb := (select to_jsonb(p) from public.ops_policy p where p.key = p_key);
+begin
+  if v_policy is null then
+    perform public.ops_raise('OPS_002', format('there is no policy %s', p_key), null, 'Its defaults hold. Write one with ops_set_policy or ops-loop policy set.');
+  end if;
+  return v_policy;
+end $$;
+comment on function public.ops_get_policy(text) is 'A policy: {key, value, version, updated_at}. Raises OPS_002 when there is none.';
+
+create or replace function public.ops_list_policy_versions(p_key text default null, p_limit integer default 50, p_before bigint default null)
+returns setof public.ops_policy_history language sql stable set search_path = '' as $$
+  select h.* from public.ops_policy_history h
+  where (p_key is null or h.key = p_key) and (p_before is null or h.version < p_before)
+  order by h.updated_at desc, h.version desc limit least(p_limit, 1000)
+$$;
+comment on function public.ops_list_policy_versions(text, integer, bigint) is 'Versions of a policy, newest first; p_before is the cursor: the last version seen.';
+
 insert into public.ops_migrations (version, name) values ('0003', 'ops_policy') on conflict do nothing;

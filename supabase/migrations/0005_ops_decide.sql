@@ -80,18 +80,30 @@ $$;
 comment on function public.ops_emit_event(text, jsonb, text, text) is
   'Stores one event: {id, created}. With a dedupe key that is known, answers the first one. Raises OPS_011.';
 
-create or replace function public.ops_raise_event(p_type text, p_data jsonb, p_dedupe_key text default null, p_mission_id uuid default null)
+create or replace function public.ops_raise_event(p_type text, p_data jsonb, p_dedupe_key text default null, p_mission_id uuid default null,
+  p_root_id uuid default null, p_depth integer default 0, p_chain text[] default '{}')
 returns void language sql set search_path = '' as $$
   insert into public.ops_agent_events (type, source, trust, data, dedupe_key, mission_id, root_id, depth, chain, outcome, decided_at, processed_at, created_at)
-  select p_type, 'ops-loop', 'loop', p_data, p_dedupe_key, p_mission_id, m.root_id, coalesce(m.depth + 1, 0), coalesce(m.chain, '{}'),
+  select p_type, 'ops-loop', 'loop', p_data, p_dedupe_key, p_mission_id, p_root_id, p_depth, p_chain,
     case when not o.open then 'unmatched' end, case when not o.open then n.now end, case when not o.open then n.now end, n.now
-  from (select public.ops_clock() as now) n
-  cross join (select public.ops_can_match(p_type) as open) o
-  left join public.ops_missions m on m.id = p_mission_id
+  from (select public.ops_clock() as now) n cross join (select public.ops_can_match(p_type) as open) o
   on conflict do nothing
 $$;
-comment on function public.ops_raise_event(text, jsonb, text, uuid) is
-  'Raises an event of the loop itself; born closed when no enabled pattern can match it. With a mission it is one deeper than that.';
+comment on function public.ops_raise_event(text, jsonb, text, uuid, uuid, integer, text[]) is
+  'Raises an event of the loop itself at a place in its chain; born closed when no enabled pattern can match it.';
+
+create or replace function public.ops_raise_mission_event(p_type text, p_mission_id uuid, p_data jsonb, p_dedupe_key text default null) returns void
+language sql set search_path = '' as $$
+  select public.ops_raise_event(p_type, p_data, p_dedupe_key, m.id, m.root_id, m.depth + 1, m.chain) from public.ops_missions m where m.id = p_mission_id
+$$;
+comment on function public.ops_raise_mission_event(text, uuid, jsonb, text) is 'Raises an event that a mission caused, one deeper than that.';
+
+create or replace function public.ops_raise_proposal_event(p_type text, p_proposal_id uuid, p_data jsonb) returns void
+language sql set search_path = '' as $$
+  select public.ops_raise_event(p_type, p_data || jsonb_build_object('proposal_id', p.id, 'title', p.title), null, null,
+    coalesce(p.root_id, p.id), p.depth + 1, p.chain) from public.ops_mission_proposals p where p.id = p_proposal_id
+$$;
+comment on function public.ops_raise_proposal_event(text, uuid, jsonb) is 'Raises an event that a proposal caused, one deeper than that, so that loop limits see chains of proposals too.';
 
 create or replace function public.ops_events_wake() returns trigger
 language plpgsql set search_path = '' as $$
@@ -123,23 +135,24 @@ create or replace function public.ops_replay_events(p_since timestamptz, p_patte
 returns jsonb language plpgsql set search_path = '' as $$
 declare
   v_count integer;
+  v_last timestamptz;
 begin
   with past as (
-    select e.id from public.ops_agent_events e
-    where e.created_at >= p_since and e.processed_at is not null and e.trust <> 'loop'
+    select e.id, e.created_at from public.ops_agent_events e
+    where e.created_at > p_since and e.processed_at is not null and e.trust <> 'loop'
       and (p_pattern is null or exists (
         select from public.ops_policy_patterns p where p.pattern_id = p_pattern
           and (e.type = any (p.types) or exists (select from unnest(p.likes) l where e.type like l))))
       and not exists (select from public.ops_agent_reactions r where r.event_id = e.id and (p_pattern is null or r.pattern_id = p_pattern))
     order by e.created_at limit p_limit for update skip locked
-  )
-  update public.ops_agent_events e set processed_at = null from past where e.id = past.id;
-  get diagnostics v_count = row_count;
+  ), reopened as (
+    update public.ops_agent_events e set processed_at = null from past where e.id = past.id returning e.created_at)
+  select count(*), max(r.created_at) into v_count, v_last from reopened r;
   perform public.ops_wake('ops_events');
-  return jsonb_build_object('reopened', v_count);
+  return jsonb_build_object('reopened', v_count, 'until', v_last, 'more', v_count >= p_limit);
 end $$;
 comment on function public.ops_replay_events(timestamptz, text, integer) is
-  'Opens past events from outside again, oldest first: {reopened}. They are decided under today''s matrix; what has fired stays fired.';
+  'Opens past events from outside again, those after p_since, oldest first: {reopened, until, more}; pass until as the next p_since. They are decided under today''s matrix; what has fired stays fired.';
 
 -- The evaluator -------------------------------------------------------------------------------------------------
 
@@ -310,26 +323,27 @@ create or replace function public.ops_loop_bound(p_pattern_id text, p_event publ
   out clause text, out detail jsonb)
 language plpgsql set search_path = '' as $$
 declare
-  v_max_depth integer := coalesce((p_limits ->> 'max_depth')::integer, 8);
-  v_max_fan_out integer := coalesce((p_limits ->> 'max_fan_out')::integer, 100);
-  v_max_repeats integer := coalesce((p_limits ->> 'max_repeats')::integer, 3);
+  v_used bigint;
   v_limit text;
 begin
   if p_event.depth = 0 then
     return;
   end if;
+  select greatest(l.used, (select count(*) from public.ops_agent_reactions r where r.root_id = p_event.root_id)) into v_used
+  from public.ops_limits l where l.key = 'fanout:' || p_event.root_id;
   v_limit := case
-    when p_event.depth >= v_max_depth then 'max_depth'
-    when cardinality(array_positions(p_event.chain, p_pattern_id)) >= v_max_repeats then 'max_repeats'
-    when (select count(*) from (select from public.ops_agent_reactions r where r.root_id = p_event.root_id limit v_max_fan_out) r) >= v_max_fan_out
-      then 'max_fan_out'
+    when p_event.depth >= coalesce(public.ops_integer(p_limits -> 'max_depth'), 8) then 'max_depth'
+    when cardinality(array_positions(p_event.chain, p_pattern_id)) >= coalesce(public.ops_integer(p_limits -> 'max_repeats'), 3) then 'max_repeats'
+    when v_used >= coalesce(public.ops_integer(p_limits -> 'max_fan_out'), 100) then 'max_fan_out'
   end;
-  if v_limit is not null then
-    clause := 'loop_limits';
-    detail := jsonb_build_object('limit', v_limit, 'depth', p_event.depth, 'root_id', p_event.root_id, 'chain', to_jsonb(p_event.chain));
-    perform public.ops_raise_event('loop:suppressed', detail || jsonb_build_object('pattern_id', p_pattern_id, 'event_id', p_event.id),
-      format('loop:%s:%s:%s', p_event.root_id, p_pattern_id, v_limit));
+  if v_limit is null then
+    update public.ops_limits l set used = v_used + 1, updated_at = public.ops_clock() where l.key = 'fanout:' || p_event.root_id;
+    return;
   end if;
+  clause := 'loop_limits';
+  detail := jsonb_build_object('limit', v_limit, 'depth', p_event.depth, 'root_id', p_event.root_id, 'chain', to_jsonb(p_event.chain));
+  perform public.ops_raise_event('loop:suppressed', detail || jsonb_build_object('pattern_id', p_pattern_id, 'event_id', p_event.id),
+    format('loop:%s:%s:%s', p_event.root_id, p_pattern_id, v_limit), null, p_event.root_id, p_event.depth + 1, p_event.chain || p_pattern_id);
 end $$;
 comment on function public.ops_loop_bound(text, public.ops_agent_events, jsonb) is
   'Whether a chain of missions has grown past loop_limits (depth 8, 100 reactions per root event, one pattern 3 times in a chain, unless the policy says otherwise). Says so with one event per root, pattern and limit.';
@@ -421,7 +435,8 @@ language plpgsql set search_path = '' set enable_seqscan = off set jit = off as 
 declare
   v_now timestamptz := public.ops_clock();
   v_patterns public.ops_policy_patterns[] := array(select p from public.ops_policy_patterns p);
-  v_revision bigint := coalesce((select p.version from public.ops_policy p where p.key = 'reaction_matrix'), 0);
+  -- From the patterns themselves: a policy written between two statements must not lend them its number.
+  v_revision bigint := coalesce((select p.revision from unnest(v_patterns) p limit 1), (select p.version from public.ops_policy p where p.key = 'reaction_matrix'), 0);
   v_decisions public.ops_event_decisions[];
   v_queued integer;
 begin

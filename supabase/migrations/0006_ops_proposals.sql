@@ -22,27 +22,42 @@ comment on function public.ops_check_template(jsonb) is 'Raises OPS_004 (OPS_005
 create or replace function public.ops_proposal_arrives() returns trigger
 language plpgsql set search_path = '' as $$
 begin
+  if new.created_at < now() then
+    return new;
+  end if;
+  if new.status <> 'pending' then
+    perform public.ops_raise('OPS_015', format('a new proposal is pending, not %s', new.status), null, 'Insert it without a status, then set it to approved.');
+  end if;
   perform public.ops_check_template(new.template);
   new.leaves := public.ops_compile_leaves(new.template);
   new.title := coalesce(new.title, new.template ->> 'title');
+  new.gated_at := null;
   return new;
 end $$;
-comment on function public.ops_proposal_arrives() is 'Trigger: a proposal inserted by hand is checked and completed; the next beat gates it. Raises OPS_004, OPS_005.';
+comment on function public.ops_proposal_arrives() is 'Trigger: a proposal inserted by hand is checked and completed; the next beat gates it. A copy, which brings its created_at, passes. Raises OPS_004, OPS_005, OPS_015.';
 create or replace trigger ops_proposal_arrives before insert on public.ops_mission_proposals
-  for each row when (new.leaves is null) execute function public.ops_proposal_arrives();
+  for each row when (coalesce(current_setting('ops.engine', true), '') <> 'on') execute function public.ops_proposal_arrives();
 
 create or replace function public.ops_create_proposals(p_proposals jsonb)
 returns table ("position" integer, id uuid, status text, created boolean, reason text, mission_id uuid)
 language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
 declare
   v_now timestamptz := public.ops_clock();
+  v_was text;
   v_ids uuid[];
   v_new uuid[];
+  v_stranger text;
 begin
   if jsonb_typeof(p_proposals) is distinct from 'array' then
     perform public.ops_raise('OPS_011', 'proposals must be a list', null, 'Send [{"template": {…}}].');
   end if;
+  select e.item ->> 'source' into v_stranger from jsonb_array_elements(p_proposals) e(item)
+  where e.item ->> 'source' not in ('api', 'trigger', 'reaction', 'manual', 'schedule') limit 1;
+  if found then
+    perform public.ops_raise('OPS_011', format('source %s is not known', v_stranger), null, 'Use api, trigger, reaction, manual or schedule.');
+  end if;
   perform public.ops_check_template(p.template) from (select distinct e.item -> 'template' as template from jsonb_array_elements(p_proposals) e(item)) p;
+  v_was := public.ops_engine_begin();
   v_ids := array(select gen_random_uuid() from generate_series(1, jsonb_array_length(p_proposals)));
   with stored as (
     insert into public.ops_mission_proposals (id, dedupe_key, source, template, leaves, title, created_at, updated_at)
@@ -52,6 +67,7 @@ begin
     on conflict do nothing returning ops_mission_proposals.id)
   select array_agg(s.id) into v_new from stored s;
   perform public.ops_gate_batch(v_new);
+  perform public.ops_engine_end(v_was);
   return query
   select e.n::integer - 1, p.id, p.status, p.id = v_ids[e.n], p.reason, m.id
   from jsonb_array_elements(p_proposals) with ordinality e(item, n)
@@ -119,25 +135,25 @@ declare
   v_tomorrow timestamptz := public.ops_window_start('day', v_zone, v_day + interval '36 hours');
   v_cap integer;
 begin
-  v_cap := p_caps ->> 'daily_limit';
+  v_cap := public.ops_integer(p_caps -> 'daily_limit');
   if v_cap is not null and public.ops_counted(v_day, null, null) >= v_cap then
     reason := format('daily cap of %s proposals is used up', v_cap);
     next_at := v_tomorrow;
     return;
   end if;
-  v_cap := p_caps ->> 'hourly_limit';
+  v_cap := public.ops_integer(p_caps -> 'hourly_limit');
   if v_cap is not null and public.ops_counted(v_hour, null, null) >= v_cap then
     reason := format('hourly cap of %s proposals is used up', v_cap);
     next_at := v_hour + interval '1 hour';
     return;
   end if;
-  v_cap := case when jsonb_typeof(p_caps -> 'per_source') = 'object' then p_caps #>> array['per_source', p_source] else p_caps ->> 'per_source' end;
+  v_cap := public.ops_integer(case when jsonb_typeof(p_caps -> 'per_source') = 'object' then p_caps #> array['per_source', p_source] else p_caps -> 'per_source' end);
   if v_cap is not null and public.ops_counted(v_day, p_source, null) >= v_cap then
     reason := format('daily cap of %s proposals from source %s is used up', v_cap, p_source);
     next_at := v_tomorrow;
     return;
   end if;
-  v_cap := case when jsonb_typeof(p_caps -> 'per_pattern') = 'object' then p_caps #>> array['per_pattern', p_pattern] else p_caps ->> 'per_pattern' end;
+  v_cap := public.ops_integer(case when jsonb_typeof(p_caps -> 'per_pattern') = 'object' then p_caps #> array['per_pattern', p_pattern] else p_caps -> 'per_pattern' end);
   if v_cap is not null and p_pattern is not null and public.ops_counted(v_day, null, p_pattern) >= v_cap then
     reason := format('daily cap of %s proposals of pattern %s is used up', v_cap, p_pattern);
     next_at := v_tomorrow;
@@ -167,7 +183,7 @@ begin
   if p_policy ? 'allowed_sources' and not p_policy -> 'allowed_sources' ? p_source then
     return format('source %s is not in auto_approve.allowed_sources', p_source);
   end if;
-  if p_policy ? 'daily_limit' and (p_policy ->> 'daily_limit')::integer <= (
+  if p_policy ? 'daily_limit' and public.ops_integer(p_policy -> 'daily_limit') <= (
     select count(*) from public.ops_mission_proposals p
     where p.gated_at >= public.ops_window_start('day', p_policy ->> 'time_zone', p_now) and p.status = 'auto_approved') then
     return format('daily limit of %s auto-approvals is used up', p_policy ->> 'daily_limit');
@@ -213,7 +229,7 @@ begin
     v_no := case when v_cap.reason is null then
       case when v_paused then 'auto-approval is paused' else
         public.ops_approval_verdict(v_auto, v_row.source, v_row.risk, v_row.kinds, v_row.unknown, v_now) end end;
-    if v_cap.reason is null and v_no is not null and v_caps ? 'max_pending' and (v_caps ->> 'max_pending')::integer <= (
+    if v_cap.reason is null and v_no is not null and v_caps ? 'max_pending' and public.ops_integer(v_caps -> 'max_pending') <= (
       select count(*) from public.ops_mission_proposals p where p.status in ('pending', 'voting') and p.gated_at is not null) then
       v_cap.reason := format('%s proposals wait for approval already', v_caps ->> 'max_pending');
       v_cap.next_at := v_now + interval '1 minute';
@@ -234,9 +250,9 @@ begin
       v_approved := v_approved || v_row.id;
     elsif v_cap.reason is not null and v_caps ->> 'on_exceed' = 'reject' then
       rejected := rejected + 1;
-      perform public.ops_raise_event('proposal:rejected', jsonb_build_object('proposal_id', v_row.id, 'code', 'OPS_003', 'reason', v_cap.reason));
+      perform public.ops_raise_proposal_event('proposal:rejected', v_row.id, jsonb_build_object('code', 'OPS_003', 'reason', v_cap.reason));
     elsif v_cap.reason is null then
-      perform public.ops_raise_event('proposal:waiting', jsonb_build_object('proposal_id', v_row.id, 'code', 'OPS_009', 'reason', v_no));
+      perform public.ops_raise_proposal_event('proposal:waiting', v_row.id, jsonb_build_object('code', 'OPS_009', 'reason', v_no));
     end if;
   end loop;
   approved := public.ops_create_missions(v_approved);
@@ -285,6 +301,24 @@ end $$;
 comment on function public.ops_gate_proposal(uuid) is
   'What the gates would say to a proposal now: (ok, reason). Changes nothing. A null or unknown id answers false and says so.';
 
+create or replace function public.ops_gate_one(p_id uuid, out gated integer, out approved integer, out rejected integer)
+language plpgsql set search_path = '' as $$
+begin
+  select g.gated, g.approved, g.rejected into gated, approved, rejected from public.ops_gate_batch(array[p_id]) g;
+exception when others then
+  if public.ops_is_transient(sqlstate) then
+    raise;
+  end if;
+  gated := 0;
+  approved := 0;
+  rejected := 1;
+  perform set_config('ops.engine', 'on', true);
+  update public.ops_mission_proposals p
+  set status = 'rejected', reason = 'could not be gated: ' || left(sqlerrm, 1000), decided_by = 'ops-loop', updated_at = public.ops_clock() where p.id = p_id;
+  perform set_config('ops.engine', '', true);
+end $$;
+comment on function public.ops_gate_one(uuid) is 'Gates one proposal by itself; if that fails, it is rejected with the error and holds up nobody.';
+
 create or replace function public.ops_regate_proposals(p_limit integer default 50) returns jsonb
 language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
 declare
@@ -298,7 +332,15 @@ begin
   if cardinality(v_ids) = 0 then
     return jsonb_build_object('gated', 0, 'approved', 0, 'rejected', 0, 'more', false);
   end if;
-  v_counts := public.ops_gate_batch(v_ids);
+  begin
+    select g.gated, g.approved, g.rejected into v_counts from public.ops_gate_batch(v_ids) g;
+  exception when others then
+    if public.ops_is_transient(sqlstate) then
+      raise;
+    end if;
+    select sum(g.gated)::integer as gated, sum(g.approved)::integer as approved, sum(g.rejected)::integer as rejected into v_counts
+    from unnest(v_ids) i(id) cross join lateral public.ops_gate_one(i.id) g;
+  end;
   return jsonb_build_object('gated', v_counts.gated, 'approved', v_counts.approved, 'rejected', v_counts.rejected,
     'more', cardinality(v_ids) >= p_limit);
 end $$;
@@ -317,41 +359,18 @@ comment on function public.ops_proposal_receipt(uuid) is '{id, status, created, 
 create or replace function public.ops_decide_proposal(p_id uuid, p_status text, p_actor text, p_reason text) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
-  v_now timestamptz := public.ops_clock();
-  v_was text;
-  v_proposal public.ops_mission_proposals;
-  v_cap record;
+  v_status text;
 begin
   perform public.ops_lock_caps(public.ops_policy_value('proposal_caps'), '{}');
-  select * into v_proposal from public.ops_mission_proposals p where p.id = p_id for update;
-  if v_proposal.id is null then
+  select p.status into v_status from public.ops_mission_proposals p where p.id = p_id for update;
+  if v_status is null then
     perform public.ops_raise('OPS_012', format('there is no proposal %s', p_id), null, 'ops-loop status lists the waiting ones.');
   end if;
-  if v_proposal.status = p_status or p_status = 'approved' and v_proposal.status = 'auto_approved' then
+  if v_status = p_status or p_status = 'approved' and v_status = 'auto_approved' then
     return public.ops_proposal_receipt(p_id);
   end if;
-  if v_proposal.status not in ('pending', 'voting') then
-    perform public.ops_raise('OPS_015', format('proposal %s is already %s', p_id, v_proposal.status), null, 'Propose it again if it should run.');
-  end if;
-  if p_status = 'approved' and v_proposal.gated_at is null then
-    v_cap := public.ops_cap_verdict(public.ops_policy_value('proposal_caps'), v_proposal.source, v_proposal.pattern_id, v_now);
-    if v_cap.reason is not null then
-      perform public.ops_raise('OPS_003', v_cap.reason, jsonb_build_object('proposal_id', p_id, 'until', v_cap.next_at),
-        'Raise proposal_caps, or wait until the window turns.');
-    end if;
-  end if;
-  v_was := public.ops_engine_begin();
-  update public.ops_mission_proposals p
-  set status = p_status, reason = coalesce(p_reason, p_status || ' by ' || p_actor), decided_by = p_actor, updated_at = v_now,
-    risk = coalesce(p.risk, (select a.risk from public.ops_assess(array[p_id]) a)),
-    gated_at = case when p_status = 'approved' then coalesce(p.gated_at, v_now) else p.gated_at end,
-    approved_at = case when p_status = 'approved' then v_now end
-  where p.id = p_id;
-  if p_status = 'approved' then
-    perform public.ops_create_missions(array[p_id]);
-  end if;
-  perform public.ops_raise_event('proposal:' || p_status, jsonb_build_object('proposal_id', p_id, 'actor', p_actor, 'reason', p_reason));
-  perform public.ops_engine_end(v_was);
+  -- The same statement an operator may type; the triggers below do the rest for both.
+  update public.ops_mission_proposals p set status = p_status, decided_by = p_actor, reason = coalesce(p_reason, p_status || ' by ' || p_actor) where p.id = p_id;
   return public.ops_proposal_receipt(p_id);
 end $$;
 comment on function public.ops_decide_proposal(uuid, text, text, text) is
@@ -371,22 +390,30 @@ create or replace function public.ops_proposal_edited() returns trigger
 language plpgsql set search_path = '' as $$
 declare
   v_now timestamptz := public.ops_clock();
+  v_cap record;
 begin
   if old.status not in ('pending', 'voting') or new.status not in ('approved', 'rejected') then
-    perform public.ops_raise('OPS_015', format('a proposal cannot go from %s to %s', old.status, new.status), null,
-      'Set a waiting proposal to approved or rejected, or create a new one.');
+    perform public.ops_raise('OPS_015', format('proposal %s is %s and cannot become %s', old.id, old.status, new.status), null,
+      'Only a waiting proposal can be approved or rejected. Propose it again if it should run.');
   end if;
   new.decided_by := coalesce(new.decided_by, session_user);
-  new.reason := case when new.reason is distinct from old.reason then new.reason else new.status || ' by ' || session_user end;
+  new.reason := case when new.reason is distinct from old.reason then new.reason else new.status || ' by ' || new.decided_by end;
   new.updated_at := v_now;
+  new.risk := coalesce(old.risk, (select a.risk from public.ops_assess(array[new.id]) a));
   if new.status = 'approved' then
+    if old.gated_at is null then
+      v_cap := public.ops_cap_verdict(public.ops_policy_value('proposal_caps'), old.source, old.pattern_id, v_now);
+      if v_cap.reason is not null then
+        perform public.ops_raise('OPS_003', v_cap.reason, jsonb_build_object('proposal_id', old.id, 'until', v_cap.next_at),
+          'Raise proposal_caps, or wait until the window turns.');
+      end if;
+    end if;
     new.approved_at := v_now;
     new.gated_at := coalesce(old.gated_at, v_now);
-    new.risk := coalesce(old.risk, (select a.risk from public.ops_assess(array[new.id]) a));
   end if;
   return new;
 end $$;
-comment on function public.ops_proposal_edited() is 'Trigger: an operator sets a proposal to approved or rejected by hand; any other move raises OPS_015.';
+comment on function public.ops_proposal_edited() is 'Trigger: a person sets a waiting proposal to approved or rejected; a cap that still stops it raises OPS_003, any other move OPS_015.';
 
 create or replace function public.ops_proposal_edited_after() returns trigger
 language plpgsql set search_path = '' as $$
@@ -396,11 +423,21 @@ begin
   if new.status = 'approved' then
     perform public.ops_create_missions(array[new.id]);
   end if;
-  perform public.ops_raise_event('proposal:' || new.status, jsonb_build_object('proposal_id', new.id, 'actor', new.decided_by, 'reason', new.reason));
+  perform public.ops_raise_proposal_event('proposal:' || new.status, new.id, jsonb_build_object('actor', new.decided_by, 'reason', new.reason));
   perform public.ops_engine_end(v_was);
   return null;
 end $$;
-comment on function public.ops_proposal_edited_after() is 'Trigger: what an approval by hand leads to, as ops_approve_proposal does it.';
+comment on function public.ops_proposal_edited_after() is 'Trigger: what a decision leads to: the mission of an approved proposal, and the event.';
+create or replace function public.ops_proposals_edited() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  perform public.ops_lock_caps(public.ops_policy_value('proposal_caps'), '{}');
+  return null;
+end $$;
+comment on function public.ops_proposals_edited() is 'Trigger: takes the caps'' lock before any proposal is locked, so that an approval by hand keeps the lock order.';
+create or replace trigger ops_proposals_edited before update of status on public.ops_mission_proposals
+  for each statement when (coalesce(current_setting('ops.engine', true), '') <> 'on')
+  execute function public.ops_proposals_edited();
 create or replace trigger ops_proposal_edited before update of status on public.ops_mission_proposals
   for each row when (coalesce(current_setting('ops.engine', true), '') <> 'on' and old.status is distinct from new.status)
   execute function public.ops_proposal_edited();
@@ -423,7 +460,7 @@ begin
     update public.ops_mission_proposals p
     set status = v_status, reason = 'nobody decided in time', decided_by = 'ops-loop', updated_at = v_now
     from late where p.id = late.id returning p.id)
-  select count(public.ops_raise_event('proposal:' || v_status, jsonb_build_object('proposal_id', c.id))) into v_count from closed c;
+  select count(public.ops_raise_proposal_event('proposal:' || v_status, c.id, jsonb_build_object('reason', 'nobody decided in time'))) into v_count from closed c;
   perform public.ops_engine_end(v_was);
   return jsonb_build_object('expired', v_count, 'more', v_count >= p_limit);
 end $$;
@@ -435,6 +472,7 @@ create or replace function public.ops_propose_reactions(p_ids uuid[]) returns in
 language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
 declare
   v_now timestamptz := public.ops_clock();
+  v_was text := public.ops_engine_begin();
   v_new uuid[];
 begin
   with stored as (
@@ -445,15 +483,16 @@ begin
       v_now + row_number() over (order by r.created_at, r.id) * interval '1 microsecond', v_now
     from public.ops_agent_reactions r left join public.ops_agent_events e on e.id = r.event_id
     where r.id = any (p_ids)
-    on conflict do nothing returning id, reaction_id
-  ), done as (
-    update public.ops_agent_reactions r
-    set status = 'done', updated_at = v_now, last_error = null,
-      proposal_id = coalesce(s.id, (select p.id from public.ops_mission_proposals p where p.dedupe_key = r.payload ->> 'dedupe_key'))
-    from unnest(p_ids) given(id) left join stored s on s.reaction_id = given.id
-    where r.id = given.id)
+    on conflict do nothing returning id)
   select array_agg(s.id) into v_new from stored s;
+  -- A second statement, so that a key taken by another reaction of this batch, or by another beat, is seen.
+  update public.ops_agent_reactions r
+  set status = 'done', updated_at = v_now, last_error = null, proposal_id = coalesce(
+    (select p.id from public.ops_mission_proposals p where p.reaction_id = r.id),
+    (select p.id from public.ops_mission_proposals p where p.dedupe_key = r.payload ->> 'dedupe_key'))
+  where r.id = any (p_ids);
   perform public.ops_gate_batch(v_new);
+  perform public.ops_engine_end(v_was);
   return coalesce(cardinality(v_new), 0);
 end $$;
 comment on function public.ops_propose_reactions(uuid[]) is

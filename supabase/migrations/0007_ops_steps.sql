@@ -35,7 +35,7 @@ begin
     select p.* from public.ops_mission_proposals p where p.id = any (p_ids)
   ), mission as (
     insert into public.ops_missions (proposal_id, title, policy_snapshot, pattern_id, open_steps, root_id, depth, chain, traceparent, created_at, updated_at)
-    select p.id, p.title, p.policy_snapshot, p.pattern_id, jsonb_array_length(p.template -> 'steps'), p.root_id, p.depth, p.chain, p.traceparent, v_now, v_now
+    select p.id, p.title, p.policy_snapshot, p.pattern_id, jsonb_array_length(p.template -> 'steps'), coalesce(p.root_id, p.id), p.depth, p.chain, p.traceparent, v_now, v_now
     from proposal p
     on conflict (proposal_id) do nothing returning id, proposal_id
   ), step as materialized (
@@ -52,7 +52,7 @@ begin
       timeout_seconds, on_failure, needs, pending_needs, when_path, leaves, template, role, pattern_id, created_at, updated_at)
     select s.id, s.mission_id, s.key, s.n, s.step ->> 'kind', coalesce(s.step ->> 'executor', s.step ->> 'kind'), coalesce(s.step -> 'params', '{}'),
       case when need.id is null and l.leaves is null and not s.step ? 'when' then 'queued' else 'blocked' end,
-      coalesce((s.step ->> 'priority')::integer, 0), v_now, (s.step ->> 'max_retries')::integer, (s.step ->> 'timeout_seconds')::numeric,
+      coalesce(public.ops_integer(s.step -> 'priority'), 0), v_now, public.ops_integer(s.step -> 'max_retries'), (s.step ->> 'timeout_seconds')::numeric,
       coalesce(s.step ->> 'on_failure', 'stop'), coalesce(need.needs, '{}'), coalesce(cardinality(need.needs), 0),
       (s.step ->> 'when')::jsonpath, l.leaves, case when l.leaves is not null then s.step -> 'params' end, s.step #>> '{params,role}', s.pattern_id, v_now, v_now
     from step s left join need on need.id = s.id
@@ -94,36 +94,47 @@ language sql stable set search_path = '' as $$
 $$;
 comment on function public.ops_step_context(uuid) is 'What when and placeholders of a step may see: {event, mission, steps: {key: {status, result, error}}}.';
 
-create or replace function public.ops_ready_steps(p_ids uuid[]) returns void
+create or replace function public.ops_ready_step(p_step public.ops_mission_steps) returns void
 language plpgsql set search_path = '' as $$
 declare
   v_now timestamptz := public.ops_clock();
-  v_step public.ops_mission_steps;
-  v_context jsonb;
+  v_context jsonb := public.ops_step_context(p_step.mission_id);
   v_tree record;
-  v_holds boolean;
+  v_error text;
 begin
-  for v_step in select s.* from public.ops_mission_steps s where s.id = any (p_ids) and s.status = 'blocked' and s.pending_needs = 0 order by s.id loop
-    v_context := public.ops_step_context(v_step.mission_id);
-    v_holds := v_step.when_path is null
-      or coalesce(jsonb_path_query_first_tz(v_context, v_step.when_path, '{}', true), 'null') not in ('null', 'false');
-    v_tree := public.ops_render_tree(coalesce(v_step.template, v_step.params), coalesce(v_step.leaves, '[]'), v_context);
-    if not v_holds then
-      perform public.ops_skip_step(v_step.id, v_step.mission_id);
-      continue;
-    end if;
-    v_tree.error := coalesce(v_tree.error, public.ops_params_problem(
-      jsonb_build_object('steps', jsonb_build_array(jsonb_build_object('kind', v_step.executor, 'params', v_tree.tree))), '[]'));
-    update public.ops_mission_steps s set status = 'queued', params = coalesce(v_tree.tree, s.params), ready_at = v_now, updated_at = v_now
-    where s.id = v_step.id;
-    if v_tree.error is not null then
-      perform public.ops_settle(jsonb_build_array(jsonb_build_object('step_id', v_step.id, 'lease_epoch', v_step.lease_epoch,
-        'outcome', 'permanent', 'error', 'OPS_004 ' || v_tree.error, 'error_class', 'OPS_004')), 'queued', null);
+  if p_step.when_path is not null and coalesce(jsonb_path_query_first_tz(v_context, p_step.when_path, '{}', true), 'null') in ('null', 'false') then
+    perform public.ops_skip_step(p_step.id, p_step.mission_id);
+    return;
+  end if;
+  v_tree := public.ops_render_tree(coalesce(p_step.template, p_step.params), coalesce(p_step.leaves, '[]'), v_context);
+  v_error := coalesce(v_tree.error, public.ops_params_problem(
+    jsonb_build_object('steps', jsonb_build_array(jsonb_build_object('kind', p_step.executor, 'params', v_tree.tree))), '[]'));
+  update public.ops_mission_steps s set status = 'queued', params = coalesce(v_tree.tree, s.params), ready_at = v_now, updated_at = v_now where s.id = p_step.id;
+  if v_error is not null then
+    v_error := format('$.steps[%s].params%s', p_step.position - 1, regexp_replace(v_error, '^\$(\.steps\[0\]\.params)?', ''));
+    perform public.ops_settle(jsonb_build_array(jsonb_build_object('step_id', p_step.id, 'lease_epoch', p_step.lease_epoch,
+      'outcome', 'permanent', 'error', 'OPS_004 ' || v_error, 'error_class', 'OPS_004')), 'queued', null);
+  end if;
+end $$;
+comment on function public.ops_ready_step(public.ops_mission_steps) is
+  'A step whose needs are met: asks when, renders the remaining placeholders, then queues, skips or (a path is missing) fails it.';
+
+create or replace function public.ops_ready_steps(p_ids uuid[]) returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_id uuid;
+  v_step public.ops_mission_steps;
+begin
+  foreach v_id in array coalesce(p_ids, '{}') loop
+    -- Read anew each time: what one of them leads to may have ended or skipped the next.
+    select * into v_step from public.ops_mission_steps s where s.id = v_id and s.status = 'blocked' and s.pending_needs = 0;
+    if found then
+      perform public.ops_ready_step(v_step);
     end if;
   end loop;
 end $$;
 comment on function public.ops_ready_steps(uuid[]) is
-  'Steps whose needs are met: asks when, renders the remaining placeholders, then queues, skips or (a path is missing) fails each by itself. The caller holds their missions.';
+  'Makes ready what is still blocked with no need left, each by itself. The caller holds their missions.';
 
 create or replace function public.ops_skip_step(p_id uuid, p_mission_id uuid) returns void
 language plpgsql set search_path = '' as $$
@@ -162,24 +173,25 @@ declare
   v_ended record;
 begin
   for v_ended in
-    with state as (
-      select s.mission_id, count(*) filter (where public.ops_is_open(s.status)) as open,
-        count(*) filter (where s.status = 'failed' and s.on_failure = 'stop') as failed,
-        count(*) filter (where s.status = 'cancelled') as cancelled,
-        bool_or(s.lease_epoch > 0) as touched
+    with counted as (
+      select s.mission_id, (count(*) filter (where public.ops_is_open(s.status)))::integer as open,
+        (count(*) filter (where s.status = 'failed' and s.on_failure = 'stop'))::integer as failed,
+        (count(*) filter (where s.status = 'cancelled'))::integer as cancelled, bool_or(s.reserved_at is not null) as claimed
       from public.ops_mission_steps s where s.mission_id = any (p_ids) group by s.mission_id
+    ), state as (
+      select c.*, case when c.open > 0 and not c.claimed and m.started_at is null then 'approved'
+        else public.ops_mission_status(c.open, c.failed, c.cancelled) end as status
+      from counted c join public.ops_missions m on m.id = c.mission_id
     ), changed as (
-      update public.ops_missions m set
-        open_steps = t.open, failed_steps = t.failed, cancelled_steps = t.cancelled, updated_at = v_now,
-        status = case when t.open > 0 and not t.touched then 'approved' else public.ops_mission_status(t.open::integer, t.failed::integer, t.cancelled::integer) end,
-        started_at = case when t.touched then coalesce(m.started_at, v_now) else m.started_at end,
+      update public.ops_missions m set open_steps = t.open, failed_steps = t.failed, cancelled_steps = t.cancelled, status = t.status, updated_at = v_now,
+        started_at = case when t.claimed then coalesce(m.started_at, v_now) else m.started_at end,
         completed_at = case when t.open > 0 then null else coalesce(m.completed_at, v_now) end
       from state t where m.id = t.mission_id
-        and (m.open_steps, m.failed_steps, m.cancelled_steps) is distinct from (t.open::integer, t.failed::integer, t.cancelled::integer)
+        and (m.open_steps, m.failed_steps, m.cancelled_steps, m.status) is distinct from (t.open, t.failed, t.cancelled, t.status)
       returning m.id, m.status)
     select c.id, c.status from changed c where c.status in ('succeeded', 'failed', 'cancelled') order by c.id
   loop
-    perform public.ops_raise_event('mission:' || v_ended.status, jsonb_build_object('mission_id', v_ended.id), null, v_ended.id);
+    perform public.ops_raise_mission_event('mission:' || v_ended.status, v_ended.id, jsonb_build_object('mission_id', v_ended.id));
   end loop;
 end $$;
 comment on function public.ops_refresh_missions(uuid[]) is
@@ -219,14 +231,14 @@ comment on function public.ops_executor_hold(jsonb, jsonb, text) is 'The switch 
 create or replace function public.ops_executor_quota(p_executor text, p_bounds jsonb, p_now timestamptz, out quota integer, out reason text)
 language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
 declare
-  v_rate integer := p_bounds #>> '{rate,count}';
+  v_rate integer := public.ops_integer(p_bounds #> '{rate,count}');
   v_minutes numeric := p_bounds #>> '{rate,per_minutes}';
   v_left integer;
 begin
   insert into public.ops_limits (key) values ('executor:' || p_executor) on conflict do nothing;
   perform from public.ops_limits l where l.key = 'executor:' || p_executor for update;
   if p_bounds ? 'max_running' then
-    quota := greatest((p_bounds ->> 'max_running')::integer - (
+    quota := greatest(public.ops_integer(p_bounds -> 'max_running') - (
       select count(*) from public.ops_mission_steps s where s.status = 'running' and s.executor = p_executor and s.lease_expires_at > p_now), 0);
     reason := 'limit:executor:' || p_executor;
   end if;
@@ -265,6 +277,42 @@ begin
   return v_count;
 end $$;
 comment on function public.ops_let_go(text, integer, timestamptz) is 'Puts held steps back into the queue, first come first; answers how many.';
+
+create or replace function public.ops_hold_stands(p_reason text, p_switches jsonb, p_policy jsonb) returns boolean
+language sql stable set search_path = '' as $$
+  select case split_part(p_reason, ':', 1)
+    when 'switch' then coalesce(public.ops_switch_mode(p_switches, substr(p_reason, 8)) in ('drain', 'halt'), false)
+    when 'policy' then public.ops_executor_hold(p_switches, p_policy, substr(p_reason, 17)) is not null
+    when 'limit' then coalesce(p_policy -> 'executors' -> substr(p_reason, 16) ? 'max_running', false)
+    when 'rate' then coalesce(p_policy -> 'executors' -> substr(p_reason, 15) ? 'rate', false)
+    else false
+  end
+$$;
+comment on function public.ops_hold_stands(text, jsonb, jsonb) is 'Whether the policy behind a wait_reason still says so.';
+
+create or replace function public.ops_review_holds() returns integer
+language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
+declare
+  v_switches jsonb := public.ops_policy_value('switches');
+  v_policy jsonb := public.ops_policy_value('worker_policy');
+  v_reason text := '';
+  v_freed integer := 0;
+begin
+  -- From one reason to the next in the index, however many steps each holds.
+  loop
+    select s.wait_reason into v_reason from public.ops_mission_steps s where s.wait_reason > v_reason order by s.wait_reason limit 1;
+    exit when v_reason is null;
+    if not public.ops_hold_stands(v_reason, v_switches, v_policy) then
+      v_freed := v_freed + public.ops_let_go(v_reason, 10000, public.ops_clock());
+    end if;
+  end loop;
+  if v_freed > 0 then
+    perform public.ops_wake('ops_steps');
+  end if;
+  return v_freed;
+end $$;
+comment on function public.ops_review_holds() is
+  'Queues steps whose hold no longer stands and answers how many: a claim that had read the old policy may hold one after the change.';
 
 create or replace function public.ops_claim_quotas(p_executors text[], p_limit integer, p_switches jsonb, p_policy jsonb, p_now timestamptz,
   out executors text[], out quotas integer[])
@@ -530,13 +578,17 @@ begin
   if not jsonb_path_exists(p_results, '$[*].events[0]') then
     return;
   end if;
-  perform public.ops_raise_event(e ->> 'type', coalesce(e -> 'data', '{}') || jsonb_build_object('step_id', s.id),
-    coalesce(e ->> 'dedupe_key', s.id::text || ':' || (e ->> 'type') || ':' || n), s.mission_id)
-  from jsonb_array_elements(p_results) r
-  join public.ops_mission_steps s on s.id = (r ->> 'step_id')::uuid and s.id = any (p_done)
-  cross join lateral jsonb_array_elements(coalesce(r -> 'events', '[]')) with ordinality x(e, n);
+  perform case when public.ops_event_problem(b.e) is null
+    then public.ops_raise_mission_event(b.e ->> 'type', b.mission_id, coalesce(b.e -> 'data', '{}') || jsonb_build_object('step_id', b.id),
+      coalesce(b.e ->> 'dedupe_key', b.id::text || ':' || (b.e ->> 'type') || ':' || b.n))
+    else public.ops_raise_mission_event('loop:event_refused', b.mission_id,
+      jsonb_build_object('step_id', b.id, 'problem', public.ops_event_problem(b.e), 'type', left(b.e ->> 'type', 200)), b.id::text || ':refused:' || b.n) end
+  from (
+    select s.id, s.mission_id, x.e, x.n from jsonb_array_elements(p_results) r
+    join public.ops_mission_steps s on s.id = (r ->> 'step_id')::uuid and s.id = any (p_done)
+    cross join lateral jsonb_array_elements(case when jsonb_typeof(r -> 'events') = 'array' then r -> 'events' else '[]' end) with ordinality x(e, n)) b;
 end $$;
-comment on function public.ops_raise_step_events(jsonb, uuid[]) is 'Raises the events that steps brought with their results, once per step and place, for the steps whose results were recorded.';
+comment on function public.ops_raise_step_events(jsonb, uuid[]) is 'Raises the events that steps brought with their results, once per step and place, for the steps whose results were recorded. A malformed one, or one of the loop''s own types, becomes loop:event_refused: it never costs the result.';
 
 -- Fail ----------------------------------------------------------------------------------------------------------
 
@@ -544,7 +596,7 @@ create or replace function public.ops_failure_verdict(p_step public.ops_mission_
   out status text, out cause text, out failures integer, out crashes integer, out delay_seconds numeric)
 language plpgsql volatile set search_path = '' as $$
 declare
-  v_max integer := coalesce(p_step.max_retries, (p_policy ->> 'max_retries')::integer, 3);
+  v_max integer := coalesce(p_step.max_retries, public.ops_integer(p_policy -> 'max_retries'), 3);
   v_base numeric := coalesce((p_policy #>> '{backoff,base_seconds}')::numeric, 2);
   v_cap numeric := coalesce((p_policy #>> '{backoff,cap_seconds}')::numeric, 900);
 begin
@@ -565,11 +617,11 @@ begin
     return;
   end if;
   delay_seconds := case when p_outcome = 'crashed' and crashes = 1 then 0
-    else greatest(public.ops_backoff_seconds(greatest(failures, crashes), v_base, v_cap, random()), coalesce(p_retry_after, 0)) end;
+    else greatest(public.ops_backoff_seconds(greatest(failures, crashes), v_base, v_cap, random()), least(coalesce(p_retry_after, 0), 604800)) end;
   status := case when delay_seconds = 0 then 'queued' else 'scheduled' end;
 end $$;
 comment on function public.ops_failure_verdict(public.ops_mission_steps, text, numeric, boolean, jsonb) is
-  'What an ended attempt makes of its step: its next status, the dead letter''s cause if it is out of attempts, the new counts and the wait in seconds. A crash, a timeout or an unknown outcome is tried again only by idempotent executors; three crashes are poison.';
+  'What an ended attempt makes of its step: its next status, the dead letter''s cause if it is out of attempts, the new counts and the wait in seconds (what the other side asked for counts up to a week). A crash, a timeout or an unknown outcome is tried again only by idempotent executors; three crashes are poison.';
 
 create or replace function public.ops_settle(p_failures jsonb, p_from text, p_expired_before timestamptz)
 returns table (step_id uuid, lease_epoch bigint, status text, ready_at timestamptz, dead_lettered boolean)
@@ -581,9 +633,9 @@ declare
   v_item jsonb;
 begin
   with input as (
-    select f.* from jsonb_to_recordset(p_failures) f(step_id uuid, lease_epoch bigint, outcome text, error text, error_class text, retry_after_seconds numeric, meta jsonb)
+    select f.* from jsonb_to_recordset(p_failures) f(step_id uuid, lease_epoch bigint, outcome text, error text, error_class text, retry_after_seconds numeric, meta jsonb, taken boolean)
   ), verdict as materialized (
-    select i.*, s.status as was, v.status, v.cause, v.failures, v.crashes, v.delay_seconds, coalesce(s.max_retries, (v_policy ->> 'max_retries')::integer, 3) as bound
+    select i.*, s.status as was, v.status, v.cause, v.failures, v.crashes, v.delay_seconds, coalesce(s.max_retries, public.ops_integer(v_policy -> 'max_retries'), 3) as bound
     from input i
     join public.ops_mission_steps s on s.id = i.step_id and s.lease_epoch = i.lease_epoch and s.status || '' = p_from
       and (p_expired_before is null or s.lease_expires_at < p_expired_before)
@@ -592,7 +644,7 @@ begin
   ), ended as (
     update public.ops_mission_steps s
     set status = v.status, lease_expires_at = null, last_error = left(v.error, 8000), updated_at = v_now,
-      lease_epoch = s.lease_epoch + (v.outcome = 'crashed')::integer,
+      lease_epoch = s.lease_epoch + coalesce(v.taken, false)::integer,
       failure_count = case when v.cause is not null then greatest(v.failures, v.bound) else v.failures end, crash_count = v.crashes,
       ready_at = case when v.delay_seconds is not null then v_now + v.delay_seconds * interval '1 second' else s.ready_at end
     from verdict v where s.id = v.step_id and s.lease_epoch = v.lease_epoch and s.status || '' = p_from
@@ -606,7 +658,8 @@ begin
     from ended e where r.run_id = e.id::text || ':' || e.epoch
   ), letter as (
     insert into public.ops_step_dead_letters (step_id, mission_id, series, kind, executor, cause, attempts, failure_count, crash_count, error_class, last_error, params, created_at)
-    select e.id, e.mission_id, e.series, e.kind, e.executor, e.cause, e.failures + e.crashes, e.failures, e.crashes, e.error_class, left(e.error, 8000), e.params, v_now
+    select e.id, e.mission_id, e.series, e.kind, e.executor, e.cause, e.failures + e.crashes, e.failures, e.crashes, e.error_class, left(e.error, 8000), e.params,
+      v_now + row_number() over (order by e.id) * interval '1 microsecond'
     from ended e where e.cause is not null on conflict on constraint ops_step_dead_letters_once do nothing
   )
   select jsonb_agg(to_jsonb(e) order by e.id) into v_settled from ended e;
@@ -619,7 +672,7 @@ begin
   from jsonb_array_elements(coalesce(v_settled, '[]')) i;
 end $$;
 comment on function public.ops_settle(jsonb, text, timestamptz) is
-  'Ends attempts that did not succeed: retry with backoff, dead letter or cancelled, with attempts, events and mission status. Guarded by status and epoch (and an expired lease if given); answers a row per step it changed. The caller holds the missions.';
+  'Ends attempts that did not succeed: retry with backoff, dead letter or cancelled, with attempts, events and mission status. Guarded by status and epoch (and an expired lease if given); `taken` raises the epoch, because the worker was not asked. Answers a row per step it changed. The caller holds the missions.';
 
 create or replace function public.ops_after_end(p_step jsonb) returns void
 language plpgsql set search_path = '' as $$
@@ -629,41 +682,79 @@ declare
   v_data jsonb := jsonb_build_object('step_id', v_id, 'mission_id', v_mission, 'key', p_step -> 'key', 'kind', p_step -> 'kind', 'executor', p_step -> 'executor',
     'cause', p_step -> 'cause', 'error', left(p_step ->> 'error', 2000), 'error_class', p_step -> 'error_class');
 begin
-  if p_step ->> 'status' = 'cancelled' then
-    return;
+  if p_step ->> 'status' = 'failed' then
+    perform public.ops_raise_mission_event('step:' || (p_step ->> 'kind') || ':failed', v_mission, v_data);
+    perform public.ops_raise_mission_event('step:dead_lettered', v_mission, v_data);
   end if;
-  perform public.ops_raise_event('step:' || (p_step ->> 'kind') || ':failed', v_data, null, v_mission);
-  perform public.ops_raise_event('step:dead_lettered', v_data, null, v_mission);
-  if p_step ->> 'on_failure' = 'continue' then
-    perform public.ops_satisfy(array[v_id]);
-    return;
+  if p_step ->> 'status' = 'failed' and p_step ->> 'on_failure' = 'stop' then
+    update public.ops_mission_steps s set status = 'skipped', skipped_for = v_id, wait_reason = null, updated_at = public.ops_clock()
+    where s.mission_id = v_mission and s.status in ('blocked', 'scheduled', 'queued');
+  else
+    perform public.ops_unblock(v_mission);
   end if;
-  update public.ops_mission_steps s set status = 'skipped', skipped_for = v_id, wait_reason = null, updated_at = public.ops_clock()
-  where s.mission_id = v_mission and s.status in ('blocked', 'scheduled', 'queued');
 end $$;
-comment on function public.ops_after_end(jsonb) is 'What the failure of a step means for the others: events, then skip what has not started (stop) or let dependents go on (continue).';
+comment on function public.ops_after_end(jsonb) is
+  'What the end of a step without success means for the others: events; a stop failure skips what has not started, anything else is looked at need by need.';
+
+create or replace function public.ops_unblock(p_mission_id uuid) returns void
+language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
+declare
+  v_now timestamptz := public.ops_clock();
+begin
+  loop
+    update public.ops_mission_steps s set status = 'skipped', skipped_for = dead.culprit, updated_at = v_now
+    from (select distinct on (b.id) b.id, coalesce(n.skipped_for, n.id) as culprit
+      from public.ops_mission_steps b join public.ops_mission_steps n on n.id = any (b.needs)
+      where b.mission_id = p_mission_id and b.status = 'blocked'
+        and (n.status = 'cancelled' or n.status = 'failed' and n.on_failure = 'stop' or n.status = 'skipped' and n.skipped_for is not null)
+      order by b.id, n.position) dead
+    where s.id = dead.id;
+    exit when not found;
+  end loop;
+  update public.ops_mission_steps s set pending_needs = public.ops_unmet_needs(s.needs), updated_at = v_now
+  where s.mission_id = p_mission_id and s.status = 'blocked' and s.pending_needs <> public.ops_unmet_needs(s.needs);
+  perform public.ops_ready_steps(array(select s.id from public.ops_mission_steps s
+    where s.mission_id = p_mission_id and s.status = 'blocked' and s.pending_needs = 0 order by s.position));
+end $$;
+comment on function public.ops_unblock(uuid) is
+  'Looks at every blocked step of a mission anew: one behind a cancelled, stopped or skipped step is skipped for it, one with no need left is made ready. The caller holds the mission.';
+
+create or replace function public.ops_unmet_needs(p_needs uuid[]) returns integer
+language sql stable set search_path = '' as $$
+  select count(*)::integer from public.ops_mission_steps n where n.id = any (p_needs)
+    and not (n.status = 'succeeded' or n.status = 'skipped' and n.skipped_for is null or n.status = 'failed' and n.on_failure = 'continue')
+$$;
+comment on function public.ops_unmet_needs(uuid[]) is
+  'How many of these steps do not let a dependent go on: all but the succeeded, those skipped by their own condition, and failed ones whose on_failure is continue.';
 
 create or replace function public.ops_fail_steps(p_worker text, p_failures jsonb)
 returns table (step_id uuid, lease_epoch bigint, held boolean, status text, ready_at timestamptz, dead_lettered boolean)
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
 declare
   v_was text := public.ops_engine_begin();
+  v_bad text;
 begin
+  select coalesce(f ->> 'outcome', 'null') into v_bad from jsonb_array_elements(p_failures) f
+  where coalesce(f ->> 'outcome', '') not in ('retryable', 'permanent', 'rate_limited', 'timed_out', 'cancelled', 'unknown') limit 1;
+  if found then
+    perform public.ops_raise('OPS_011', format('outcome %s is not known', v_bad), null, 'Use retryable, permanent, rate_limited, timed_out, cancelled or unknown.');
+  end if;
   perform public.ops_lock_missions(array(select (f ->> 'step_id')::uuid from jsonb_array_elements(p_failures) f));
   return query
   with input as (select f.step_id, f.lease_epoch from jsonb_to_recordset(p_failures) f(step_id uuid, lease_epoch bigint)),
   settled as materialized (select s.* from public.ops_settle(p_failures, 'running', null) s)
-  select i.step_id, i.lease_epoch, s.step_id is not null or coalesce(r.status not in ('started', 'crashed') and t.lease_epoch = i.lease_epoch, false),
+  select i.step_id, i.lease_epoch,
+    s.step_id is not null or coalesce(r.status in ('failed', 'timed_out', 'cancelled', 'unknown') and t.lease_epoch = i.lease_epoch, false),
     coalesce(s.status, t.status), s.ready_at, coalesce(s.dead_lettered, false)
   from input i
-  left join settled s on s.step_id = i.step_id
+  left join settled s on s.step_id = i.step_id and s.lease_epoch = i.lease_epoch
   left join public.ops_mission_steps t on t.id = i.step_id
   left join public.ops_action_runs r on r.run_id = i.step_id::text || ':' || i.lease_epoch;
   perform public.ops_wake('ops_steps');
   perform public.ops_engine_end(v_was);
 end $$;
 comment on function public.ops_fail_steps(text, jsonb) is
-  'Records attempts that did not succeed [{step_id, lease_epoch, outcome, error, error_class?, retry_after_seconds?, meta?}]; outcome is retryable, permanent, rate_limited, timed_out, cancelled or unknown. A row each; held false means the lease was lost and nothing changed.';
+  'Records attempts that did not succeed [{step_id, lease_epoch, outcome, error, error_class?, retry_after_seconds?, meta?}]; outcome is retryable, permanent, rate_limited, timed_out, cancelled or unknown. A row each; held false means the lease was lost and nothing changed. Raises OPS_011 for an unknown outcome.';
 
 create or replace function public.ops_release_steps(p_worker text, p_leases jsonb)
 returns table (step_id uuid, lease_epoch bigint, held boolean, status text)
@@ -677,8 +768,13 @@ begin
   with lease as (select l.step_id, l.lease_epoch from jsonb_to_recordset(p_leases) l(step_id uuid, lease_epoch bigint)),
   freed as (
     update public.ops_mission_steps s
-    set status = case when s.cancel_requested_at is null then 'queued' else 'cancelled' end, lease_expires_at = null, updated_at = v_now
-    from lease l where s.id = l.step_id and s.lease_epoch = l.lease_epoch and s.status = 'running'
+    set status = case when s.cancel_requested_at is not null then 'cancelled' when stop.id is not null then 'skipped' else 'queued' end,
+      skipped_for = stop.id, lease_expires_at = null, updated_at = v_now
+    from lease l
+    left join public.ops_mission_steps mine on mine.id = l.step_id
+    left join lateral (select f.id from public.ops_mission_steps f
+      where f.mission_id = mine.mission_id and f.status = 'failed' and f.on_failure = 'stop' limit 1) stop on true
+    where s.id = l.step_id and s.lease_epoch = l.lease_epoch and s.status = 'running'
     returning s.id, s.status, s.mission_id, l.lease_epoch as epoch
   ), attempt as (
     update public.ops_action_runs r set status = 'released', completed_at = v_now from freed f where r.run_id = f.id::text || ':' || f.epoch)
@@ -703,7 +799,7 @@ declare
   v_requeued integer := 0;
   v_failed integer := 0;
 begin
-  select array_agg(l.id), jsonb_agg(jsonb_build_object('step_id', l.id, 'lease_epoch', l.lease_epoch, 'outcome', 'crashed',
+  select array_agg(l.id), jsonb_agg(jsonb_build_object('step_id', l.id, 'lease_epoch', l.lease_epoch, 'outcome', 'crashed', 'taken', true,
       'error', format('lease of worker %s ended without a sign of life', l.worker_id), 'error_class', 'LeaseExpired'))
   into v_ids, v_crashed
   from (select s.id, s.lease_epoch, s.worker_id from public.ops_mission_steps s
@@ -733,7 +829,7 @@ declare
   v_recovered integer := 0;
   v_missions uuid[];
 begin
-  select jsonb_agg(jsonb_build_object('step_id', t.id, 'lease_epoch', t.lease_epoch, 'outcome', t.outcome, 'error', t.error, 'error_class', 'Stale')), count(*)
+  select jsonb_agg(jsonb_build_object('step_id', t.id, 'lease_epoch', t.lease_epoch, 'taken', true, 'outcome', t.outcome, 'error', t.error, 'error_class', 'Stale')), count(*)
   into v_stale, v_found
   from (
     select s.id, s.lease_epoch, case when s.lease_expires_at > v_now then 'timed_out' else 'crashed' end as outcome,
@@ -767,28 +863,18 @@ comment on function public.ops_recover_stale_steps(numeric) is
 create or replace function public.ops_repair_missions(p_ids uuid[]) returns integer
 language plpgsql set search_path = '' as $$
 declare
-  v_blocked uuid[];
+  v_id uuid;
 begin
   perform from public.ops_missions m where m.id = any (p_ids) order by m.id for no key update;
-  update public.ops_mission_steps s set pending_needs = 0, updated_at = public.ops_clock()
-  where s.mission_id = any (p_ids) and s.status = 'blocked'
-    and not exists (select from public.ops_mission_steps n where n.id = any (s.needs) and public.ops_is_open(n.status));
-  v_blocked := array(select s.id from public.ops_mission_steps s where s.mission_id = any (p_ids) and s.status = 'blocked' and s.pending_needs = 0);
-  perform public.ops_ready_steps(v_blocked);
+  foreach v_id in array p_ids loop
+    perform public.ops_unblock(v_id);
+  end loop;
   perform public.ops_refresh_missions(p_ids);
   return cardinality(p_ids);
 end $$;
-comment on function public.ops_repair_missions(uuid[]) is 'Queues steps that are blocked behind only ended ones and counts the missions anew; answers how many missions it looked at.';
+comment on function public.ops_repair_missions(uuid[]) is 'Looks at the blocked steps of missions anew and counts them; answers how many missions it looked at.';
 
 -- An operator's verbs -------------------------------------------------------------------------------------------
-
-create or replace function public.ops_unmet_needs(p_needs uuid[]) returns integer
-language sql stable set search_path = '' as $$
-  select count(*)::integer from public.ops_mission_steps n where n.id = any (p_needs)
-    and not (n.status = 'succeeded' or n.status = 'skipped' and n.skipped_for is null or n.status = 'failed' and n.on_failure = 'continue')
-$$;
-comment on function public.ops_unmet_needs(uuid[]) is
-  'How many of these steps do not let a dependent go on: all but the succeeded, those skipped by their own condition, and failed ones whose on_failure is continue.';
 
 create or replace function public.ops_step_edited() returns trigger
 language plpgsql set search_path = '' as $$
@@ -803,7 +889,7 @@ begin
       jsonb_build_object('step_id', old.id, 'from', old.status, 'to', new.status),
       'A failed or cancelled step may be set to queued, a scheduled one to queued, one that has not started to cancelled. A running one ends with its lease, or by ops_cancel_mission.');
   end if;
-  if (old.id, old.mission_id, old.lease_epoch) is distinct from (new.id, new.mission_id, new.lease_epoch) and not v_revived then
+  if (old.id, old.mission_id, old.lease_epoch) is distinct from (new.id, new.mission_id, new.lease_epoch) then
     perform public.ops_raise('OPS_015', 'id, mission_id and lease_epoch of a step never change by hand', jsonb_build_object('step_id', old.id));
   end if;
   new.updated_at := v_now;
@@ -836,25 +922,26 @@ language plpgsql set search_path = '' as $$
 declare
   v_was text := public.ops_engine_begin();
   v_now timestamptz := public.ops_clock();
+  v_stop uuid;
 begin
   perform from public.ops_missions m where m.id = new.mission_id for no key update;
   if old.status in ('failed', 'cancelled') and new.status in ('queued', 'blocked') then
+    v_stop := (select f.id from public.ops_mission_steps f where f.mission_id = new.mission_id and f.status = 'failed' and f.on_failure = 'stop' order by f.position limit 1);
     update public.ops_mission_steps s
-    set status = 'blocked', skipped_for = null, pending_needs = public.ops_unmet_needs(s.needs), updated_at = v_now
+    set status = case when v_stop is null then 'blocked' else 'skipped' end, skipped_for = v_stop, updated_at = v_now
     where s.mission_id = new.mission_id and s.skipped_for = new.id;
     update public.ops_step_dead_letters d
     set state = 'requeued', resolved_at = v_now, resolution = coalesce(nullif(current_setting('ops.reason', true), ''), 'step was queued again')
     where d.step_id = new.id and d.state = 'open';
   end if;
-  perform public.ops_ready_steps(array(select s.id from public.ops_mission_steps s
-    where s.mission_id = new.mission_id and s.status = 'blocked' and s.pending_needs = 0));
+  perform public.ops_unblock(new.mission_id);
   perform public.ops_refresh_missions(array[new.mission_id]);
   perform public.ops_engine_end(v_was);
   perform public.ops_wake('ops_steps');
   return null;
 end $$;
 comment on function public.ops_step_edited_after() is
-  'Trigger: what an operator''s change leads to: dependents skipped for a revived step wait again, its dead letter is closed, the mission is counted anew.';
+  'Trigger: what an operator''s change leads to: steps skipped for a revived one wait again (unless another stop failure still stands), its dead letter is closed, the mission is counted anew.';
 
 create or replace trigger ops_step_edited before update on public.ops_mission_steps
   for each row when (coalesce(current_setting('ops.engine', true), '') <> 'on'
@@ -1012,12 +1099,10 @@ comment on function public.ops_discard_dead_letter(uuid, text) is 'Closes a dead
 create or replace function public.ops_policy_changed(p_key text, p_old jsonb, p_new jsonb) returns void
 language plpgsql set search_path = '' as $$
 declare
-  v_now timestamptz := public.ops_clock();
   v_was text := public.ops_engine_begin();
 begin
   if p_key in ('switches', 'worker_policy') then
-    update public.ops_mission_steps s set status = 'queued', wait_reason = null, updated_at = v_now
-    where s.wait_reason is not null;
+    perform public.ops_review_holds();
     perform public.ops_wake('ops_steps');
   elsif p_key in ('proposal_caps', 'auto_approve') then
     update public.ops_mission_proposals p set next_gate_at = '-infinity' where p.status = 'pending' and p.gated_at is null;
@@ -1026,7 +1111,7 @@ begin
   perform public.ops_engine_end(v_was);
 end $$;
 comment on function public.ops_policy_changed(text, jsonb, jsonb) is
-  'What a policy change sets free: held steps are queued again (a claim holds them anew if it must), proposals waiting for a cap are gated at the next beat.';
+  'What a policy change sets free: steps whose hold no longer stands are queued, proposals waiting for a cap are gated at the next beat.';
 
 -- Workers -------------------------------------------------------------------------------------------------------
 
@@ -1035,7 +1120,14 @@ returns jsonb language plpgsql set search_path = '' as $$
 declare
   v_now timestamptz := public.ops_clock();
   v_holder public.ops_workers;
+  v_bad record;
 begin
+  select x ->> 'name' as name, public.ops_schema_unsupported(x -> 'params_schema') as keywords into v_bad
+  from jsonb_array_elements(p_executors) x where public.ops_schema_unsupported(x -> 'params_schema') <> '{}' limit 1;
+  if found then
+    perform public.ops_raise('OPS_011', format('the params schema of executor %s uses what is not interpreted: %s', v_bad.name, array_to_string(v_bad.keywords, ', ')),
+      null, 'Write the schema in the subset that ops_schema_problems describes.');
+  end if;
   insert into public.ops_workers as w (name, instance, host, pid, executors, started_at, seen_at)
   values (p_name, p_instance, p_host, p_pid, array(select x ->> 'name' from jsonb_array_elements(p_executors) x), v_now, v_now)
   on conflict (name) do update set instance = excluded.instance, host = excluded.host, pid = excluded.pid, executors = excluded.executors,
@@ -1048,7 +1140,7 @@ begin
       'holder', jsonb_build_object('instance', v_holder.instance, 'host', v_holder.host, 'pid', v_holder.pid, 'seen_at', v_holder.seen_at));
   end if;
   insert into public.ops_executors as o (name, idempotent, risk, local_limit, needs, params_schema, result_schema, updated_at)
-  select x ->> 'name', (x #>> '{traits,idempotent}')::boolean, x #>> '{traits,risk}', (x #>> '{traits,local_limit}')::integer,
+  select x ->> 'name', (x #>> '{traits,idempotent}')::boolean, x #>> '{traits,risk}', public.ops_integer(x #> '{traits,local_limit}'),
     array(select jsonb_array_elements_text(coalesce(nullif(x #> '{traits,needs}', 'null'), '[]'))), x -> 'params_schema', nullif(x -> 'result_schema', 'null'), v_now
   from jsonb_array_elements(p_executors) x order by x ->> 'name'
   on conflict (name) do update set
@@ -1061,7 +1153,7 @@ begin
   return jsonb_build_object('accepted', true, 'schema_version', public.ops_schema_version(), 'holder', null);
 end $$;
 comment on function public.ops_register_worker(text, uuid, text, integer, jsonb, boolean) is
-  'Registers a worker and its executors: {accepted, schema_version, holder}. Not accepted while another instance of that name was seen in the last minute, unless p_takeover. A built-in executor''s risk may rise, never sink.';
+  'Registers a worker and its executors: {accepted, schema_version, holder}. Not accepted while another instance of that name was seen in the last minute, unless p_takeover. A built-in executor''s risk may rise, never sink. Raises OPS_011 for a schema outside of the interpreted subset.';
 
 create or replace function public.ops_unregister_worker(p_name text, p_instance uuid) returns jsonb
 language plpgsql set search_path = '' as $$

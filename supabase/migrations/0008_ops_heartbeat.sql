@@ -32,9 +32,9 @@ begin
     select o.key from public.ops_limits o where o.updated_at < public.ops_clock() - interval '40 days' and o.key ~ '^(cooldown|limit|fanout):'
     order by o.key limit 500 for update skip locked);
   get diagnostics v_count = row_count;
-  return jsonb_build_object('swept', v_count);
+  return jsonb_build_object('swept', v_count, 'freed', public.ops_review_holds());
 end $$;
-comment on function public.ops_sweep() is 'Phase: forgets counters nobody has touched for 40 days (the longest window is a month): {swept}.';
+comment on function public.ops_sweep() is 'Phase: forgets counters nobody has touched for 40 days (the longest window is a month) and queues steps whose hold no longer stands: {swept, freed}.';
 
 create or replace function public.ops_phases(p_switches jsonb) returns text[]
 language sql stable set search_path = '' as $$

@@ -8,10 +8,11 @@ declare
 begin
   for v_function in select p.oid::regprocedure as name from pg_catalog.pg_proc p
     where p.pronamespace = 'public'::regnamespace and p.proname in (
-      'ops_emit_events', 'ops_event_problem', 'ops_emit_event', 'ops_raise_event', 'ops_events_wake',
-      'ops_event_reopened', 'ops_replay_events', 'ops_event_document', 'ops_candidates', 'ops_evaluate',
-      'ops_where_error', 'ops_bound_keys', 'ops_take_bounds', 'ops_loop_bound', 'ops_apply_bounds',
-      'ops_render_reaction', 'ops_params_problem', 'ops_decide_batch', 'ops_decide_one', 'ops_decide_events')
+      'ops_emit_events', 'ops_event_problem', 'ops_emit_event', 'ops_raise_event', 'ops_raise_mission_event',
+      'ops_raise_proposal_event', 'ops_events_wake', 'ops_event_reopened', 'ops_replay_events',
+      'ops_event_document', 'ops_candidates', 'ops_evaluate', 'ops_where_error', 'ops_bound_keys',
+      'ops_take_bounds', 'ops_loop_bound', 'ops_apply_bounds', 'ops_render_reaction', 'ops_params_problem',
+      'ops_decide_batch', 'ops_decide_one', 'ops_decide_events')
   loop
     execute format('drop function if exists %s cascade', v_function.name);
   end loop;

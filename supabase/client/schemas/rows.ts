@@ -28,6 +28,8 @@ export const BeatRound = z.object({
   leaseResult: z.object({ requeued_steps: count, failed_steps: count }),
   staleResult: z.object({ recovered: count }),
   gateResult: z.object({ gated: count, approved: count, rejected: count, expired: count }),
+  /** Phases that ran: a switch may have paused some. */
+  phases: count,
   failures: z.array(z.object({ phase: z.string(), code: z.string(), message: z.string() })),
 });
 
@@ -164,6 +166,20 @@ export const PolicyProblem = z.object({
   path: z.string(),
   message: z.string(),
   fix: z.string().nullable(),
+});
+export const Policy = z.object({ key: z.string(), value: json, version: count, updated_at: timestamp });
+export const PolicyHistory = z.object({
+  key: z.string(),
+  version: count,
+  operation: z.enum(['insert', 'update', 'delete']),
+  value: json,
+  old_value: json,
+  updated_at: timestamp,
+  role: z.string(),
+  session_role: z.string(),
+  application: z.string().nullable(),
+  query: z.string().nullable(),
+  reason: z.string().nullable(),
 });
 export const PolicyVersion = z.object({ key: z.string(), version: count });
 

@@ -1,0 +1,261 @@
+/** Leases: renewed, lost, given back, recovered by anyone; and what a dead or frozen worker cannot do. */
+import { describe, expect, test } from 'vitest';
+import { advanceClock, setClock } from '../support/clock.js';
+import { blocked, hold, noop, only, useEngine } from './engine-kit.js';
+
+const engine = useEngine();
+const { db } = engine;
+
+const side = (count: number) => Array.from({ length: count }, (_, n) => noop(`s${n}`, { depends_on: [] }));
+const openclaw = { key: 'one', kind: 'openclaw', depends_on: [], params: {} };
+const attempts = async () => (await db.sql('select status from ops_action_runs order by started_at')).map((r) => r.status);
+const letters = () => db.sql('select cause, attempts, failure_count, crash_count from ops_step_dead_letters');
+
+describe('a renewal', () => {
+  test('extends live leases in one call and leaves updated_at alone', async () => {
+    await setClock(db.sql, { at: '2026-03-01T10:00:00Z' });
+    const mission = await engine.mission(side(2));
+    const leases = await engine.claim();
+    await advanceClock(db.sql, '20 seconds');
+    expect(await engine.renew(leases, 90)).toMatchObject([{ held: true }, { held: true }]);
+    for (const step of await engine.steps(mission))
+      expect(step).toMatchObject({
+        lease_expires_at: new Date('2026-03-01T10:01:50Z'),
+        reserved_at: new Date('2026-03-01T10:00:00Z'),
+        updated_at: new Date('2026-03-01T10:00:00Z'),
+      });
+  });
+
+  test('answers lost for a lease that ran out, also before anybody recovered it', async () => {
+    const mission = await engine.mission(side(1));
+    const leases = await engine.claim();
+    await advanceClock(db.sql, '61 seconds');
+    expect(await engine.renew(leases)).toMatchObject([{ held: false, cancel_requested: false, halted: false }]);
+    expect(only(await engine.steps(mission))).toMatchObject({ status: 'running' });
+  });
+
+  test('answers cancel when the mission was cancelled meanwhile', async () => {
+    const mission = await engine.mission([noop('one'), noop('two')]);
+    const leases = await engine.claim();
+    await engine.port.cancelMission({ id: mission });
+    expect(await engine.renew(leases)).toMatchObject([{ held: true, cancel_requested: true }]);
+    expect(await engine.fail(leases, 'retryable')).toMatchObject([{ held: true, status: 'cancelled' }]);
+    expect(await engine.missionRow(mission)).toMatchObject({ status: 'cancelled', open_steps: 0, cancelled_steps: 2 });
+    expect(await letters()).toEqual([]);
+  });
+
+  test('leaves out a step that somebody is writing, and renews the others without waiting', async () => {
+    const mission = await engine.mission(side(2));
+    const leases = await engine.claim();
+    const busy = await engine.step(mission, 's0');
+    const letGo = await hold(db, 'select from ops_mission_steps where id = $1 for update', [busy.id]);
+    const answers = await engine.renew(leases);
+    await letGo();
+    expect(only(answers)).toMatchObject({ held: true });
+    expect(only(answers).step_id).not.toBe(busy.id);
+  });
+});
+
+describe('a release', () => {
+  test('gives a step back with no attempt counted', async () => {
+    const mission = await engine.mission(side(1));
+    await engine.release(await engine.claim());
+    expect(only(await engine.steps(mission))).toMatchObject({ status: 'queued', failure_count: 0, crash_count: 0 });
+    expect(only(await engine.claim())).toMatchObject({ attempt: 1, lease_epoch: 2 });
+    expect((await attempts()).sort()).toEqual(['released', 'started']);
+  });
+
+  test('ends a step whose mission was cancelled meanwhile', async () => {
+    const mission = await engine.mission(side(1));
+    const leases = await engine.claim();
+    await engine.port.cancelMission({ id: mission });
+    expect(await engine.release(leases)).toMatchObject([{ held: true, status: 'cancelled' }]);
+    expect(await engine.missionRow(mission)).toMatchObject({ status: 'cancelled' });
+  });
+
+  test('into a mission that failed meanwhile skips the step: it has not started', async () => {
+    // B20
+    const mission = await engine.mission(side(2));
+    const [first, second] = await engine.claim();
+    if (first === undefined || second === undefined) throw new Error('two steps were expected');
+    await engine.fail([first], 'permanent');
+    await engine.release([second]);
+    expect(await engine.statuses(mission)).toEqual({ [first.key]: 'failed', [second.key]: 'skipped' });
+    expect(await engine.missionRow(mission)).toMatchObject({ status: 'failed' });
+  });
+});
+
+describe('an expired lease', () => {
+  async function expired(step = noop('one')) {
+    const mission = await engine.mission([step]);
+    const leases = await engine.claim(1, ['noop', 'openclaw']);
+    await advanceClock(db.sql, '61 seconds');
+    return { mission, leases };
+  }
+
+  test('requeues an idempotent step at once, and fences its worker', async () => {
+    const { mission, leases } = await expired();
+    expect(await engine.port.recoverExpiredLeases()).toMatchObject({ requeued_steps: 1, failed_steps: 0 });
+    expect(await engine.step(mission, 'one')).toMatchObject({ status: 'queued', crash_count: 1, failure_count: 0 });
+    expect(await engine.complete(leases)).toMatchObject([{ held: false, status: 'queued' }]);
+    expect(await engine.fail(leases, 'permanent')).toMatchObject([{ held: false, status: 'queued' }]);
+    expect(await attempts()).toEqual(['crashed']);
+  });
+
+  test('of a step that is not idempotent ends in a letter of cause unknown: a person decides', async () => {
+    const { mission, leases } = await expired(openclaw);
+    expect(await engine.port.recoverExpiredLeases()).toMatchObject({ requeued_steps: 0, failed_steps: 1 });
+    expect(await letters()).toEqual([{ cause: 'unknown', attempts: 1, failure_count: 0, crash_count: 1 }]);
+    expect(await engine.complete(leases)).toMatchObject([{ held: false }]);
+    expect(await engine.missionRow(mission)).toMatchObject({ status: 'failed' });
+  });
+
+  test('that nobody recovered yet still takes the result of its worker', async () => {
+    const { mission, leases } = await expired();
+    expect(await engine.complete(leases)).toMatchObject([{ held: true }]);
+    expect(await engine.port.recoverExpiredLeases()).toMatchObject({ requeued_steps: 0 });
+    expect(await engine.missionRow(mission)).toMatchObject({ status: 'succeeded' });
+  });
+
+  test('three times over is poison', async () => {
+    const { mission } = await expired();
+    for (let crash = 1; crash < 3; crash++) {
+      await engine.port.recoverExpiredLeases();
+      await advanceClock(db.sql, '1 hour');
+      expect(only(await engine.claim())).toMatchObject({ attempt: crash + 1 });
+      await advanceClock(db.sql, '61 seconds');
+    }
+    expect(await engine.port.recoverExpiredLeases()).toMatchObject({ failed_steps: 1 });
+    expect(await letters()).toEqual([{ cause: 'worker_crash', attempts: 3, failure_count: 0, crash_count: 3 }]);
+    expect(await engine.step(mission, 'one')).toMatchObject({ status: 'failed', failure_count: 3, crash_count: 3 });
+  });
+
+  test('is recovered once by twenty at a time', async () => {
+    await engine.mission(side(30));
+    await engine.claim();
+    await advanceClock(db.sql, '61 seconds');
+    const answers = await Promise.all(Array.from({ length: 20 }, () => engine.port.recoverExpiredLeases()));
+    expect(answers.reduce((sum, { requeued_steps }) => sum + requeued_steps, 0)).toBe(30);
+    expect(await db.sql('select distinct crash_count, lease_epoch::int from ops_mission_steps')).toEqual([
+      { crash_count: 1, lease_epoch: 2 },
+    ]);
+  });
+
+  test('is rechecked in the write: a renewal that came first wins', async () => {
+    const mission = await engine.mission(side(1));
+    const leases = await engine.claim();
+    const letGo = await hold(db, 'select from ops_missions where id = $1 for update', [mission]);
+    await setClock(db.sql, { shift: '61 seconds' });
+    const recovery = engine.port.recoverExpiredLeases();
+    await blocked(db, 1, 'the recovery waits for the mission');
+    await setClock(db.sql, 'real');
+    expect(await engine.renew(leases, 300)).toMatchObject([{ held: true }]);
+    await letGo();
+    expect(await recovery).toMatchObject({ requeued_steps: 0, failed_steps: 0 });
+    expect(await engine.complete(leases)).toMatchObject([{ held: true }]);
+  });
+
+  test('against a completion at the same moment: one of them wins, whole', async () => {
+    for (let round = 0; round < 40; round++) {
+      const { mission, leases } = await expired();
+      const pair = [() => engine.port.recoverExpiredLeases(), () => engine.complete(leases)] as const;
+      const [recovered, completed] = await Promise.all([pair[0](), pair[1]()]);
+      const won = only(completed).held;
+      expect(recovered.requeued_steps).toBe(won ? 0 : 1);
+      expect(await engine.step(mission, 'one')).toMatchObject({
+        status: won ? 'succeeded' : 'queued',
+        lease_epoch: won ? '1' : '2',
+        crash_count: won ? 0 : 1,
+      });
+      expect(await engine.missionRow(mission)).toMatchObject({ status: won ? 'succeeded' : 'running', open_steps: won ? 0 : 1 });
+      await engine.port.cancelMission({ id: mission });
+    }
+  });
+});
+
+describe('the stale sweep', () => {
+  test('without arguments takes steps without a live lease for longer than a quarter of an hour', async () => {
+    const mission = await engine.mission(side(1));
+    await engine.claim();
+    await advanceClock(db.sql, '15 minutes');
+    expect(await db.one('select * from ops_recover_stale_steps() r')).toEqual({ r: { recovered: 0 } });
+    await advanceClock(db.sql, '2 minutes');
+    expect(await db.one('select * from ops_recover_stale_steps() r')).toMatchObject({ r: { recovered: 1 } });
+    expect(only(await engine.steps(mission))).toMatchObject({ status: 'queued', crash_count: 1 });
+  });
+
+  test('never takes a leased step, however long it has been running', async () => {
+    const mission = await engine.mission([noop('one', { timeout_seconds: 86_400 })]);
+    const leases = await engine.claim(1, ['noop'], 86_400);
+    await advanceClock(db.sql, '20 hours');
+    expect(await engine.port.recoverStaleSteps({ minutes: 1 })).toEqual({ recovered: 0 });
+    expect(await engine.complete(leases)).toMatchObject([{ held: true }]);
+    expect(await engine.missionRow(mission)).toMatchObject({ status: 'succeeded' });
+  });
+
+  test.each([
+    ['the step says', { timeout_seconds: 30 }, {}],
+    ['its executor has', {}, { timeout_seconds: 900, executors: { noop: { timeout_seconds: 30 } } }],
+    ['the policy has', {}, { timeout_seconds: 30 }],
+  ])('ends a hung step under a live lease after the timeout that %s, and fences its worker', async (_what, more, policy) => {
+    await engine.setPolicy('worker_policy', policy);
+    const mission = await engine.mission([noop('one', more)]);
+    const leases = await engine.claim(1, ['noop'], 3600);
+    await advanceClock(db.sql, '80 seconds');
+    expect(await engine.port.recoverStaleSteps()).toEqual({ recovered: 0 });
+    await advanceClock(db.sql, '30 seconds');
+    expect(await engine.port.recoverStaleSteps()).toEqual({ recovered: 1 });
+    expect(await attempts()).toEqual(['timed_out']);
+    expect(await engine.step(mission, 'one')).toMatchObject({ status: 'scheduled', failure_count: 1 });
+    expect(await engine.renew(leases)).toMatchObject([{ held: false }]);
+    // B22: the sweep took the step away, so its worker's word is not held any more.
+    expect(await engine.fail(leases, 'retryable')).toMatchObject([{ held: false }]);
+  });
+
+  test('over two hundred at once says so with a coded event', async () => {
+    for (let n = 0; n < 3; n++) await engine.mission(side(80));
+    await engine.claim(1000);
+    await advanceClock(db.sql, '1 hour');
+    await engine.port.recoverStaleSteps();
+    expect(await db.sql("select data ->> 'code' as code from ops_agent_events where type like 'heartbeat:%'")).toEqual([
+      { code: 'OPS_010' },
+    ]);
+    await engine.port.recoverStaleSteps();
+    expect(await db.sql("select from ops_mission_steps where status = 'running'")).toHaveLength(0);
+  });
+});
+
+describe('cancelling a mission', () => {
+  test('ends what has not started at once and asks the rest to stop; a second call changes nothing', async () => {
+    const mission = await engine.mission([noop('runs'), noop('waits')]);
+    const leases = await engine.claim();
+    expect(await engine.port.cancelMission({ id: mission })).toMatchObject({ status: 'running' });
+    expect(await engine.statuses(mission)).toEqual({ runs: 'running', waits: 'cancelled' });
+    const before = await engine.step(mission, 'waits');
+    await engine.port.cancelMission({ id: mission });
+    expect(await engine.step(mission, 'waits')).toEqual(before);
+    await engine.complete(leases);
+    expect(await engine.missionRow(mission)).toMatchObject({ status: 'cancelled', completed_at: expect.any(Date) });
+    expect(await db.sql("select from ops_agent_events where type = 'mission:cancelled'")).toHaveLength(1);
+  });
+
+  test('whose worker is dead ends with the lease', async () => {
+    const mission = await engine.mission(side(1));
+    await engine.claim();
+    await engine.port.cancelMission({ id: mission });
+    await advanceClock(db.sql, '61 seconds');
+    await engine.port.recoverExpiredLeases();
+    expect(await engine.missionRow(mission)).toMatchObject({ status: 'cancelled' });
+  });
+
+  test('and retrying it runs it on from its last good step', async () => {
+    const mission = await engine.mission([noop('one'), noop('two'), noop('three')]);
+    await engine.complete(await engine.claim(), { n: 1 });
+    await engine.port.cancelMission({ id: mission });
+    expect(await engine.port.retryMission({ id: mission })).toMatchObject({ status: 'running', steps: 2 });
+    expect(await engine.statuses(mission)).toEqual({ one: 'succeeded', two: 'queued', three: 'blocked' });
+    await engine.complete(await engine.claim());
+    await engine.complete(await engine.claim());
+    expect(await engine.missionRow(mission)).toMatchObject({ status: 'succeeded' });
+  });
+});

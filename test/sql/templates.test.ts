@@ -1,0 +1,190 @@
+import { expect, test } from 'vitest';
+import { useDatabase } from '../support/database.js';
+
+const db = useDatabase();
+
+type Json = unknown;
+async function problems(template: Json): Promise<string[]> {
+  const rows = await db.sql<{ path: string; message: string; fix: string | null }>(
+    'select * from public.ops_template_problems($1)',
+    [JSON.stringify(template)],
+  );
+  for (const { fix } of rows) expect(fix).toMatch(/\S/);
+  return rows.map(({ path, message }) => `${path} ${message}`);
+}
+
+const mission = (...steps: Json[]) => ({ title: 'A mission', steps });
+
+test('a sound template has no problems', async () => {
+  const template = {
+    title: 'About {{event.data.title ?? "nothing"}}',
+    risk_level: 'low',
+    steps: [
+      { key: 'look', kind: 'noop', params: { echo: '{{event.data}}' } },
+      {
+        key: 'left',
+        kind: 'check',
+        executor: 'noop',
+        depends_on: ['look'],
+        when: '$.steps.look.result.echo.ok == true',
+      },
+      {
+        key: 'right',
+        kind: 'noop',
+        depends_on: ['look'],
+        params: { sleep_ms: '{{event.data.wait ?? 1}}' },
+      },
+      {
+        key: 'end',
+        kind: 'noop',
+        depends_on: ['left', 'right'],
+        params: { echo: '{{steps.look.result}} {{mission.id}}' },
+      },
+    ],
+  };
+  expect(await problems(template)).toEqual([]);
+});
+
+test.each<[string, Json, RegExp]>([
+  ['no steps', mission(), /^\$\.steps is empty/],
+  ['no title', { steps: [{ kind: 'noop' }] }, /^\$\.title is missing/],
+  ['a typo in a member', mission({ kind: 'noop', parms: {} }), /^\$\.steps\[0\]\.parms is not known here/],
+  [
+    'a wrong type',
+    mission({ kind: 'noop', priority: 'high' }),
+    /^\$\.steps\[0\]\.priority must be an integer/,
+  ],
+  [
+    'a key used twice',
+    mission({ key: 'a', kind: 'noop' }, { key: 'a', kind: 'noop' }),
+    /^\$\.steps\[1\]\.key is a, and an earlier/,
+  ],
+  [
+    "a key that is another step's default",
+    mission({ key: 'step_2', kind: 'noop' }, { kind: 'noop' }),
+    /^\$\.steps\[1\]\.key is step_2/,
+  ],
+  [
+    'a key of the wrong shape',
+    mission({ key: 'a b', kind: 'noop' }),
+    /^\$\.steps\[0\]\.key must be a key of letters/,
+  ],
+  [
+    'an unknown executor',
+    mission({ kind: 'noop', executor: 'nobody' }),
+    /^\$\.steps\[0\]\.executor OPS_005: there is no executor nobody/,
+  ],
+  ['an unknown kind without executor', mission({ kind: 'nobody' }), /^\$\.steps\[0\]\.kind OPS_005/],
+  [
+    'params the executor refuses',
+    mission({ kind: 'noop', params: { sleep_ms: -1 } }),
+    /^\$\.steps\[0\]\.params\.sleep_ms is -1, below 0/,
+  ],
+  [
+    'params nobody knows',
+    mission({ kind: 'noop', params: { sleep: 1 } }),
+    /^\$\.steps\[0\]\.params\.sleep is not known here/,
+  ],
+  [
+    'a form of params that is incomplete',
+    mission({ kind: 'radar', params: { action: 'add' } }),
+    /^\$\.steps\[0\]\.params\.title is missing/,
+  ],
+  [
+    'a step that waits for itself',
+    mission({ key: 'a', kind: 'noop', depends_on: ['a'] }),
+    /depends_on names the step itself/,
+  ],
+  [
+    'a step that waits for nobody',
+    mission({ key: 'a', kind: 'noop', depends_on: ['b'] }),
+    /depends_on names b, and no step/,
+  ],
+  [
+    'a circle',
+    mission({ key: 'a', kind: 'noop', depends_on: ['b'] }, { key: 'b', kind: 'noop', depends_on: ['a'] }),
+    /^\$\.steps wait for each other in a circle: a, b/,
+  ],
+  [
+    'a condition that does not parse',
+    mission({ kind: 'noop', when: '$.a ==' }),
+    /^\$\.steps\[0\]\.when is no SQL\/JSON path/,
+  ],
+  ['a condition too dear', mission({ kind: 'noop', when: '$.**.a == 1' }), /^\$\.steps\[0\]\.when uses \*\*/],
+  ['a placeholder in a kind', mission({ kind: '{{event.data.kind}}' }), /^\$\.steps\[0\]\.kind must be/],
+  [
+    'a placeholder in a condition',
+    mission({ kind: 'noop', when: '$.x == "{{event.x}}"' }),
+    /^\$\.steps\[0\]\.when holds a placeholder/,
+  ],
+  [
+    'a placeholder in a name',
+    mission({ kind: 'noop', params: { echo: { '{{event.x}}': 1 } } }),
+    /the name of a member holds a placeholder/,
+  ],
+  [
+    'a malformed placeholder',
+    mission({ kind: 'noop', params: { echo: '{{event' } }),
+    /^\$\.steps\[0\]\.params\.echo "\{\{event"/,
+  ],
+  [
+    'an unknown root',
+    mission({ kind: 'noop', params: { echo: '{{env.X}}' } }),
+    /does not begin with event, steps or mission/,
+  ],
+  [
+    'a step in the title',
+    { title: '{{steps.a.result}}', steps: [{ key: 'a', kind: 'noop' }] },
+    /^\$\.title asks for steps/,
+  ],
+  [
+    'the result of a later step',
+    mission({ kind: 'noop', params: { echo: '{{steps.b.result}}' } }, { key: 'b', kind: 'noop' }),
+    /may not have ended by then/,
+  ],
+  [
+    'its own result',
+    mission({ key: 'a', kind: 'noop', params: { echo: '{{steps.a.result}}' } }),
+    /may not have ended by then/,
+  ],
+  [
+    'the result of nobody',
+    mission({ kind: 'noop', params: { echo: '{{steps.z.result}}' } }),
+    /and no step has that key/,
+  ],
+  [
+    'the results of all',
+    mission({ kind: 'noop' }, { kind: 'noop', params: { echo: '{{steps}}' } }),
+    /which names no step/,
+  ],
+  [
+    'the result of a sibling',
+    mission(
+      { key: 'a', kind: 'noop' },
+      { key: 'b', kind: 'noop', depends_on: ['a'] },
+      { key: 'c', kind: 'noop', depends_on: ['a'], params: { echo: '{{steps.b.result}}' } },
+    ),
+    /^\$\.steps\[2\]\.params\.echo .* may not have ended/,
+  ],
+])('%s is refused with its place', async (_, template, expected) => {
+  const found = await problems(template);
+  expect(found).toHaveLength(1);
+  expect(found[0]).toMatch(expected);
+});
+
+test('a step without depends_on waits for the one before, with an empty list for none', async () => {
+  const rows = await db.sql('select * from public.ops_step_needs($1)', [
+    JSON.stringify(mission({ kind: 'noop' }, { kind: 'noop' }, { kind: 'noop', depends_on: [] })),
+  ]);
+  expect(rows.map(({ needs }) => needs)).toEqual([[], ['step_1'], []]);
+});
+
+test('a hundred steps are checked quickly, a hundred and one are too many', async () => {
+  const steps = Array.from({ length: 101 }, (_, i) => ({
+    key: `s${i}`,
+    kind: 'noop',
+    depends_on: i === 0 ? [] : [`s${i - 1}`],
+  }));
+  expect(await problems({ title: 't', steps: steps.slice(0, 100) })).toEqual([]);
+  expect(await problems({ title: 't', steps })).toEqual(['$.steps has 101 item(s), more than 100']);
+});
