@@ -1,0 +1,1 @@
+export { answer as GET, answer as HEAD } from '../../app/function.js';

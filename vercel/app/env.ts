@@ -1,0 +1,70 @@
+/**
+ * The variables of the control plane, parsed once per process. An empty value counts as not set, so a line left
+ * blank in a form or a file never becomes an empty secret.
+ */
+import { z } from 'zod';
+import { OpsError } from '../../supabase/client/errors.js';
+
+/** Shortest operations key: 32 characters hold 128 bits even when written in hex. */
+export const minApiKeyLength = 32;
+/** Vercel's advice for CRON_SECRET (vercel.com/docs/cron-jobs/manage-cron-jobs). */
+export const minSecretLength = 16;
+
+/** What a bearer token may be made of: visible ASCII without the comma that joins repeated headers. */
+const tokenCharacters = /^[\x21-\x2b\x2d-\x7e]*$/;
+const token = (least: number) =>
+  z
+    .string()
+    .min(least, `needs at least ${least} characters`)
+    .regex(tokenCharacters, 'may only hold visible ASCII characters other than the comma')
+    .optional();
+const secret = z.string().min(minSecretLength, `needs at least ${minSecretLength} characters`).optional();
+const positive = (most: number) =>
+  z.coerce.number('must be a number').gt(0, 'must be above 0').max(most, `must be at most ${most}`);
+const count = (most: number) => positive(most).int('must be a whole number');
+const word = z.string().max(100).optional();
+
+export const ControlEnvironment = z.object({
+  DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, 'must start with postgresql://')
+    .optional(),
+
+  OPS_API_KEY: token(minApiKeyLength),
+  OPS_API_KEY_PREVIOUS: token(minApiKeyLength),
+  CRON_SECRET: token(minSecretLength),
+  GITHUB_WEBHOOK_SECRET: secret,
+  GITHUB_WEBHOOK_SECRET_PREVIOUS: secret,
+
+  /** Bytes of one request body; GitHub's own limit holds for its webhook. */
+  OPS_MAX_BODY_BYTES: count(104_857_600).default(1_048_576),
+  OPS_EVENT_BATCH_SIZE: count(100_000).default(500),
+  OPS_REACTION_BATCH_SIZE: count(100_000).default(50),
+  OPS_STALE_STEP_MINUTES: positive(1_440).default(15),
+  OPS_LOG_LEVEL: z
+    .enum(
+      ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+      'must be a level in words, such as info',
+    )
+    .default('info'),
+
+  OPS_ENVIRONMENT: word,
+  VERCEL_ENV: word,
+  NODE_ENV: word,
+});
+export type ControlEnv = z.output<typeof ControlEnvironment>;
+
+/** Throws `OPS_016` naming every variable that is wrong and what it must be; never a value. */
+export function parseControlEnv(variables: Record<string, string | undefined>): ControlEnv {
+  const set = Object.entries(variables).filter(([, value]) => value !== undefined && value !== '');
+  const parsed = ControlEnvironment.safeParse(Object.fromEntries(set));
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.')} ${message}`);
+  throw new OpsError('OPS_016', `environment invalid: ${problems.join('; ')}`, {
+    hint: 'Correct these variables where the deployment gets them, then deploy again.',
+    detail: problems,
+  });
+}
+
+export const environmentName = (env: ControlEnv): string =>
+  env.OPS_ENVIRONMENT ?? env.VERCEL_ENV ?? env.NODE_ENV ?? 'development';

@@ -1,0 +1,64 @@
+/**
+ * The app as a Vercel function: built from the environment at the first request, kept for the life of the instance.
+ * A wrong environment answers every request with the list of variables to correct, and opens nothing.
+ */
+import pino from 'pino';
+import { OpsError } from '../../supabase/client/errors.js';
+import { openDatabase } from '../../supabase/client/pg.js';
+import { createPort, type OpsPort } from '../../supabase/client/port.js';
+import { type App, createApp } from './app.js';
+import { connectionOf } from './connection.js';
+import { type ControlEnv, parseControlEnv } from './env.js';
+import { describe } from './problem.js';
+
+/** One instance serves several requests at once, and there may be many instances: few connections, soon given back. */
+const poolConfig = {
+  max: 4,
+  idleTimeoutMillis: 10_000,
+  allowExitOnIdle: true,
+  application_name: 'ops-loop vercel',
+};
+
+type Answerer = (request: Request) => Response | Promise<Response>;
+
+/** What every function file exports under the names of its methods. */
+export const answer: Answerer = createAnswerer(process.env);
+
+/** Nothing is read or opened before the first request. */
+export function createAnswerer(variables: Record<string, string | undefined>): Answerer {
+  let app: App | undefined;
+  return (request) => {
+    try {
+      app ??= buildApp(parseControlEnv(variables));
+    } catch (error) {
+      return answerMisconfigured(error, request);
+    }
+    return app.fetch(request);
+  };
+}
+
+function buildApp(env: ControlEnv): App {
+  const log = pino({ level: env.OPS_LOG_LEVEL, redact: ['err.detail'] });
+  return createApp({ port: openPort(env), env, log, now: () => new Date() });
+}
+
+/** Without a database the app still lives: `health` answers, everything else says what is missing. */
+function openPort(env: ControlEnv): OpsPort {
+  if (env.DATABASE_URL !== undefined)
+    return openDatabase({ ...connectionOf(env.DATABASE_URL), ...poolConfig }).port;
+  return createPort(() => {
+    throw new OpsError('OPS_001', 'no database is configured', { hint: 'Set DATABASE_URL.' });
+  });
+}
+
+function answerMisconfigured(thrown: unknown, request: Request): Response {
+  const error =
+    thrown instanceof OpsError
+      ? thrown
+      : new OpsError('OPS_018', 'the app could not be built', { cause: thrown });
+  pino().error({ event: 'http.misconfigured', code: error.code, err: error });
+  return Response.json(describe(error, new URL(request.url).pathname, crypto.randomUUID()), {
+    status: error.status,
+    headers: { 'Content-Type': 'application/problem+json', 'Cache-Control': 'no-store' },
+  });
+}

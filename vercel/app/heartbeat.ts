@@ -1,0 +1,48 @@
+/** `GET|POST /api/ops/heartbeat`: one beat. Any number at once, from any source, is safe; the body is not read. */
+import { type Beat, runBeat } from '../../supabase/client/beat.js';
+import { OpsError } from '../../supabase/client/errors.js';
+import type { AppContext, AppDeps, Handler } from './deps.js';
+import { answerError, publicText } from './problem.js';
+
+/**
+ * 200, also when a phase failed (`ok` is false then). 500 when nothing worked and 503 without the database: a
+ * problem document that carries the beat's own members beside its own.
+ */
+export function beat({ port, env, log }: AppDeps): Handler {
+  return async function beat(c) {
+    const done = await runBeat(port, {
+      source: beatSource(c),
+      eventBatch: env.OPS_EVENT_BATCH_SIZE,
+      reactionBatch: env.OPS_REACTION_BATCH_SIZE,
+      staleMinutes: env.OPS_STALE_STEP_MINUTES,
+    });
+    log[done.ok ? 'info' : 'error']({ event: 'heartbeat.beat', request_id: c.get('requestId'), ...done });
+    const failure = wholeFailure(done);
+    return failure === undefined ? c.json(publicBeat(done)) : answerError(failure, c, publicBeat(done));
+  };
+}
+
+/** Who beat, for the record: Vercel's scheduler names itself in its user agent. */
+const beatSource = (c: AppContext): string =>
+  (c.req.header('user-agent') ?? '').startsWith('vercel-cron/') ? 'vercel' : 'http';
+
+/** The error that a beat as a whole comes down to; undefined when at least one phase worked. */
+export function wholeFailure({ failures, rounds }: Beat): OpsError | undefined {
+  const away = failures.find(({ phase, code }) => phase === 'round' && code === 'OPS_001');
+  if (away !== undefined) return new OpsError('OPS_001', away.message);
+  const phases = new Set(failures.map(({ phase }) => phase));
+  const allFailed = phases.size >= phasesOfARound || (rounds === 0 && failures.length > 0);
+  return allFailed ? new OpsError('OPS_018', 'every phase of the beat failed') : undefined;
+}
+
+/** The phases of `ops_phases()` when no switch has paused one. */
+const phasesOfARound = 7;
+
+/** Texts of the driver stay in the log, as everywhere. */
+const publicBeat = (beat: Beat): Beat => ({
+  ...beat,
+  failures: beat.failures.map((failure) => ({
+    ...failure,
+    message: publicText(failure.code, failure.message),
+  })),
+});

@@ -1,0 +1,52 @@
+/** `GET /api/ops/overview`: all that the page shows, in one answer. */
+import { z } from 'zod';
+import type { AppDeps, Handler } from './deps.js';
+import { environmentName } from './env.js';
+import { version } from './version.js';
+
+/** Rows of each list on the page; the counts beside them are complete. */
+const shown = 20;
+/** Characters of one step's parameters; the page says how many are left out. */
+const shownParams = 2_000;
+
+export function showOverview({ port, env, now }: AppDeps): Handler {
+  return async function showOverview(c) {
+    const [health, status, pending, voting, deadLetters] = await Promise.all([
+      port.health(),
+      port.status(),
+      port.listProposals({ status: 'pending', limit: shown }),
+      port.listProposals({ status: 'voting', limit: shown }),
+      port.listDeadLetters({ state: 'open', limit: shown }),
+    ]);
+    const proposals = [...pending, ...voting].map(({ template, ...row }) => ({
+      ...row,
+      steps: stepsOf(template),
+    }));
+    const letters = deadLetters.map(({ params: _, ...letter }) => letter);
+    const about = { at: now().toISOString(), environment: environmentName(env), version };
+    return c.json({ ...about, health, status, proposals, dead_letters: letters });
+  };
+}
+
+const Template = z.object({
+  steps: z.array(
+    z.object({ kind: z.string(), executor: z.string().optional(), params: z.json().optional() }),
+  ),
+});
+
+/** What a template would run, for a person to read. A template of another form shows none; the gates refuse it. */
+function stepsOf(template: unknown) {
+  const parsed = Template.safeParse(template);
+  if (!parsed.success) return [];
+  return parsed.data.steps.map(({ kind, executor, params }) => ({
+    kind,
+    executor,
+    params: paramsText(params),
+  }));
+}
+
+function paramsText(params: unknown): string {
+  const text = JSON.stringify(params ?? {});
+  const hidden = text.length - shownParams;
+  return hidden > 0 ? `${text.slice(0, shownParams)} ... and ${hidden} more characters` : text;
+}

@@ -1,0 +1,37 @@
+/** What every request gets: an id that the caller, the answer and the log share, and one log line at its end. */
+import { randomUUID } from 'node:crypto';
+import type { MiddlewareHandler } from 'hono';
+import { OpsError } from '../../supabase/client/errors.js';
+import type { AppDeps, AppTypes } from './deps.js';
+
+const acceptedId = /^[A-Za-z0-9._-]{8,64}$/;
+
+/** Takes `x-request-id` over if it is short and plain, makes one otherwise, and echoes it. */
+export function nameRequest(): MiddlewareHandler<AppTypes> {
+  return async function nameRequest(c, next) {
+    const given = c.req.header('x-request-id');
+    const id = given !== undefined && acceptedId.test(given) ? given : randomUUID();
+    c.set('requestId', id);
+    await next();
+    c.header('x-request-id', id);
+  };
+}
+
+/** Paths are logged without their query; whatever made an answer a 5xx is logged whole, here and nowhere else. */
+export function logRequest({ log, now }: AppDeps): MiddlewareHandler<AppTypes> {
+  return async function logRequest(c, next) {
+    const startedAt = now().getTime();
+    await next();
+    const fields = {
+      event: 'http.answered',
+      request_id: c.get('requestId'),
+      method: c.req.method,
+      path: c.req.path,
+      status: c.res.status,
+      duration_ms: now().getTime() - startedAt,
+    };
+    if (c.res.status < 500) log.info(fields);
+    else
+      log.error({ ...fields, ...(c.error instanceof OpsError ? { code: c.error.code } : {}), err: c.error });
+  };
+}
