@@ -1,0 +1,49 @@
+/** The commands in the order that `--help` lists them. */
+import type { AddCommand } from './command.js';
+import { addApprove } from './commands/approve.js';
+import { addDemo } from './commands/demo.js';
+import { addDlq } from './commands/dlq.js';
+import { addEmit } from './commands/emit.js';
+import { addHeartbeat } from './commands/heartbeat.js';
+import { addMigrate } from './commands/migrate.js';
+import { addPause } from './commands/pause.js';
+import { addPolicy } from './commands/policy.js';
+import { addPropose } from './commands/propose.js';
+import { addRadar } from './commands/radar.js';
+import { addReject } from './commands/reject.js';
+import { addResume } from './commands/resume.js';
+import { addRetry } from './commands/retry.js';
+import { addStart } from './commands/start.js';
+import { addStatus } from './commands/status.js';
+import { addTrace } from './commands/trace.js';
+import { addVerifyEnv } from './commands/verify-env.js';
+import { addVerifyMigrations } from './commands/verify-migrations.js';
+import { addWhy } from './commands/why.js';
+import { addWorker } from './commands/worker.js';
+
+const commands: AddCommand[] = [
+  addStart,
+  addDemo,
+  addMigrate,
+  addVerifyMigrations,
+  addVerifyEnv,
+  addHeartbeat,
+  addWorker,
+  addEmit,
+  addPropose,
+  addApprove,
+  addReject,
+  addStatus,
+  addWhy,
+  addTrace,
+  addRetry,
+  addDlq,
+  addRadar,
+  addPause,
+  addResume,
+  addPolicy,
+];
+
+export const addCommands: AddCommand = (program, bind) => {
+  for (const add of commands) add(program, bind);
+};

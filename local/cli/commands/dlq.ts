@@ -1,0 +1,98 @@
+import type { Command } from 'commander';
+import { Option } from 'commander';
+import { deadLetterStates } from '../../../supabase/client/terms.js';
+import { id, wholeNumber } from '../arguments.js';
+import type { AddCommand, Bind } from '../command.js';
+import { usageError } from '../context.js';
+import { oneLine, table } from '../output.js';
+import { relativeTime } from '../times.js';
+
+export const addDlq: AddCommand = (program, bind) => {
+  const dlq = program.command('dlq').description('dead letters: steps that are out of attempts');
+  addList(dlq, bind);
+  addRequeue(dlq, bind);
+  addDiscard(dlq, bind);
+};
+
+function addList(dlq: Command, bind: Bind): void {
+  dlq
+    .command('list', { isDefault: true })
+    .description('the latest dead letters')
+    .argument('[nothing]')
+    .addOption(
+      new Option('--state <state>', 'which ones').choices([...deadLetterStates, 'all']).default('open'),
+    )
+    .option('--limit <count>', 'how many at most', wholeNumber, 50)
+    .action(
+      bind(
+        async (
+          { out, connect },
+          verb: string | undefined,
+          { state, limit }: { state: string; limit: number },
+        ) => {
+          if (verb !== undefined)
+            throw usageError(
+              `unknown command 'dlq ${verb}'`,
+              'Use dlq list, dlq requeue <id> or dlq discard <id>.',
+            );
+          const { port } = await connect();
+          const letters = await port.listDeadLetters({ ...(state === 'all' ? {} : { state }), limit });
+          out.show(letters, () => {
+            if (letters.length === 0) return `no ${state === 'all' ? '' : `${state} `}dead letters`;
+            const rows = letters.map((l) => [
+              l.id,
+              l.executor,
+              l.cause,
+              l.attempts,
+              relativeTime(l.created_at, out.now()),
+              l.state,
+              oneLine(l.last_error ?? '', 60),
+            ]);
+            return table(
+              [
+                'id',
+                'executor',
+                'cause',
+                { name: 'attempts', align: 'right' },
+                'when',
+                'state',
+                'last error',
+              ],
+              rows,
+              out.paint,
+            );
+          });
+        },
+      ),
+    );
+}
+
+function addRequeue(dlq: Command, bind: Bind): void {
+  dlq
+    .command('requeue')
+    .description('run the step again, as a fresh series of attempts')
+    .argument('<id>', 'the full id of the dead letter', id)
+    .option('--reason <text>', 'why; kept in the history')
+    .action(
+      bind(async ({ out, connect }, letterId: string, { reason }: { reason?: string }) => {
+        const { port } = await connect();
+        const change = await port.requeueDeadLetter({ id: letterId, reason });
+        out.show(change, () => `dead letter ${change.id} requeued, step ${change.step_id} runs again`);
+      }),
+    );
+}
+
+function addDiscard(dlq: Command, bind: Bind): void {
+  dlq
+    .command('discard')
+    .description('close a dead letter without running its step again')
+    .argument('<id>', 'the full id of the dead letter', id)
+    .requiredOption('--reason <text>', 'why; kept with the dead letter')
+    .action(
+      bind(async ({ out, connect }, letterId: string, { reason }: { reason: string }) => {
+        const { port } = await connect();
+        const change = await port.discardDeadLetter({ id: letterId, reason });
+        out.show(change, () => `dead letter ${change.id} discarded`);
+      }),
+    );
+}

@@ -1,0 +1,72 @@
+import { Argument, type Command } from 'commander';
+import { z } from 'zod';
+import { policyKeys } from '../../../supabase/client/terms.js';
+import { readJson, wholeNumber } from '../arguments.js';
+import type { AddCommand, Bind } from '../command.js';
+import { exitCodes } from '../exit-codes.js';
+import { table } from '../output.js';
+
+const key = () => new Argument('<key>', 'the policy').choices(policyKeys);
+const valueHelp = 'JSON in place, @file, or - for stdin';
+
+export const addPolicy: AddCommand = (program, bind) => {
+  const policy = program.command('policy').description('set, check and roll back policies');
+  addSet(policy, bind);
+  addValidate(policy, bind);
+  addRollback(policy, bind);
+};
+
+function addSet(policy: Command, bind: Bind): void {
+  policy
+    .command('set')
+    .description('replace a policy; refused with the path of what is wrong')
+    .addArgument(key())
+    .argument('<value>', valueHelp)
+    .option('--reason <text>', 'why; kept in the policy history')
+    .action(
+      bind(async ({ out, connect }, name: string, given: string, { reason }: { reason?: string }) => {
+        const value = z.json().parse(await readJson(given, 'the value'));
+        const { port } = await connect();
+        const policy = await port.setPolicy({ key: name, value, reason });
+        out.show(policy, () => `${policy.key} is at version ${policy.version}`);
+      }),
+    );
+}
+
+function addValidate(policy: Command, bind: Bind): void {
+  policy
+    .command('validate')
+    .description('say what is wrong with a policy without setting it')
+    .addArgument(key())
+    .argument('<value>', valueHelp)
+    .action(
+      bind(async ({ out, connect }, name: string, given: string) => {
+        const value = z.json().parse(await readJson(given, 'the value'));
+        const { port } = await connect();
+        const problems = await port.validatePolicy({ key: name, value });
+        const ok = problems.every(({ severity }) => severity !== 'error');
+        out.show({ ok, problems }, () => {
+          if (problems.length === 0) return `${name} is valid`;
+          const rows = problems.map(({ severity, path, message, fix }) => [severity, path, message, fix]);
+          return table(['severity', 'path', 'problem', 'fix'], rows, out.paint);
+        });
+        return ok ? exitCodes.ok : exitCodes.usage;
+      }),
+    );
+}
+
+function addRollback(policy: Command, bind: Bind): void {
+  policy
+    .command('rollback')
+    .description('set a policy to what it was at a version')
+    .addArgument(key())
+    .argument('<version>', 'the version to go back to', wholeNumber)
+    .option('--reason <text>', 'why; kept in the policy history')
+    .action(
+      bind(async ({ out, connect }, name: string, version: number, { reason }: { reason?: string }) => {
+        const { port } = await connect();
+        const policy = await port.rollbackPolicy({ key: name, version, reason });
+        out.show(policy, () => `${policy.key} is at version ${policy.version}, as it was at ${version}`);
+      }),
+    );
+}

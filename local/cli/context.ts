@@ -1,0 +1,45 @@
+/** What every command gets: its output, the environment, and a connection that is closed when it ends. */
+import { OpsError } from '../../supabase/client/errors.js';
+import type { Database } from '../../supabase/client/pg.js';
+import type { OpsPort } from '../../supabase/client/port.js';
+import { type ChosenDatabase, chooseDatabase, openChosen } from '../database.js';
+import { type Environment, readEnvironment } from '../env.js';
+import type { Output } from './output.js';
+
+export type Connected = { port: OpsPort; database: Database; chosen: ChosenDatabase };
+
+export type Context = {
+  out: Output;
+  /** Read and checked at the first call. Throws `OPS_016`. */
+  env(): Environment;
+  /** Opens the chosen database, or starts the embedded one if asked to. Throws `OPS_001`, `OPS_016`. */
+  connect(options?: { startEmbedded?: boolean; max?: number }): Promise<Connected>;
+  /** Something to undo when the command ends, whichever way; last one first. */
+  atEnd(undo: () => Promise<void>): void;
+};
+
+export type OpenContext = Context & { close(): Promise<void> };
+
+export function openContext(commandName: string, out: Output): OpenContext {
+  const undos: (() => Promise<void>)[] = [];
+  let environment: Environment | undefined;
+  const env = (): Environment => {
+    environment ??= readEnvironment();
+    return environment;
+  };
+  const connect: Context['connect'] = async ({ startEmbedded = false, max } = {}) => {
+    const chosen = await chooseDatabase(env(), { startEmbedded, applicationName: `ops-loop ${commandName}` });
+    undos.push(chosen.stop);
+    const database = openChosen(chosen, max);
+    undos.push(() => database.close());
+    return { port: database.port, database, chosen };
+  };
+  const close = async (): Promise<void> => {
+    for (const undo of undos.splice(0).reverse()) await undo();
+  };
+  return { out, env, connect, atEnd: (undo) => undos.push(undo), close };
+}
+
+/** A call that cannot be carried out as written: exit code 2. */
+export const usageError = (message: string, hint?: string): OpsError =>
+  new OpsError('OPS_011', message, { hint });

@@ -1,0 +1,57 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError } from 'commander';
+import { OpsError } from '../../supabase/client/errors.js';
+import { projectRoot } from '../env.js';
+import { binder } from './command.js';
+import { addCommands } from './commands.js';
+import { type ExitCode, exitCodeHelp, exitCodes } from './exit-codes.js';
+import { createOutput } from './output.js';
+
+/** Runs one command line and answers its exit code. Never throws, never ends the process. */
+export async function runProgram(args: string[]): Promise<ExitCode> {
+  let code: ExitCode = exitCodes.ok;
+  const program = createProgram((given) => {
+    code = given;
+  });
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return code;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return usageOutcome(error, args.includes('--json'));
+  }
+}
+
+export function createProgram(finish: (code: ExitCode) => void): Command {
+  const program = new Command('ops-loop')
+    .description('The loop that lets a small team hand its operations to agents and scripts, on Postgres.')
+    .version(packageVersion(), '-v, --version')
+    .option('--json', 'print JSON on stdout and nothing else there')
+    .configureHelp({ showGlobalOptions: true })
+    // Usage errors are shown once, by us, in the form of every other error.
+    .configureOutput({ outputError: () => {} })
+    .exitOverride()
+    .addHelpText('after', exitCodeHelp());
+  addCommands(program, binder(finish));
+  return program;
+}
+
+/** `--help` and `--version` have printed already; anything else is a mistake in the call. */
+function usageOutcome(error: CommanderError, json: boolean): ExitCode {
+  if (error.exitCode === 0) return exitCodes.ok;
+  if (error.code !== 'commander.help') createOutput({ json }).fail(usageProblem(error.message));
+  return exitCodes.usage;
+}
+
+/** Commander puts its suggestion in a second line: `(Did you mean status?)`. */
+export function usageProblem(message: string): OpsError {
+  const [what = '', suggestion] = message.replace(/^error: /, '').split('\n');
+  const hint =
+    suggestion?.replace(/^\((.*)\)$/, '$1') ?? 'Run `ops-loop --help`, or `ops-loop <command> --help`.';
+  return new OpsError('OPS_011', what, { hint });
+}
+
+function packageVersion(): string {
+  return (JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as { version: string }).version;
+}

@@ -1,0 +1,85 @@
+/**
+ * Which database a command works on: DATABASE_URL, else the embedded one. Only `start` and `demo` create an embedded
+ * one (and whoever asks for it with `--embedded`); everybody else joins it while it runs, or fails with `OPS_001`.
+ */
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { OpsError } from '../supabase/client/errors.js';
+import { type Database, openDatabase } from '../supabase/client/pg.js';
+import { type Connection, parseConnection } from './connection.js';
+import type { EmbeddedDatabase } from './embedded/embedded.js';
+import { type Environment, projectRoot } from './env.js';
+
+export type ChosenDatabase = Connection & {
+  kind: 'given' | 'embedded';
+  /** With its password: for psql, not for messages. */
+  url: string;
+  /** Ends an embedded server that this choice started; does nothing otherwise. */
+  stop(): Promise<void>;
+};
+
+export type Choice = {
+  /** Start the embedded database if none is chosen and none runs. */
+  startEmbedded?: boolean;
+  /** Names the connections in pg_stat_activity and in the policy history. */
+  applicationName: string;
+};
+
+/** Throws `OPS_016` for settings that don't fit, `OPS_001` when there is nothing to connect to. */
+export async function chooseDatabase(env: Environment, choice: Choice): Promise<ChosenDatabase> {
+  if (env.DATABASE_URL !== undefined) return describe('given', env.DATABASE_URL, choice, async () => {});
+  if (env.SUPABASE_URL !== undefined) throw onlySupabaseUrl();
+  const dataDir = embeddedDataDir(env);
+  const running = await runningServer(dataDir);
+  if (choice.startEmbedded !== true && !running) throw noneChosen();
+  // Loaded only here: with DATABASE_URL set the npm package need not be there.
+  const { startEmbedded } = await import('./embedded/embedded.js');
+  const embedded: EmbeddedDatabase = await startEmbedded({ dataDir });
+  if (embedded.joined || choice.startEmbedded === true)
+    return describe('embedded', embedded.url, choice, embedded.stop);
+  await embedded.stop();
+  throw noneChosen();
+}
+
+/** The directory that holds everything a local start keeps: database, secrets. */
+export const dataRoot = (env: Environment): string => resolve(projectRoot, env.OPS_DATA_DIR);
+
+const embeddedDataDir = (env: Environment): string => resolve(dataRoot(env), 'postgres');
+
+/** Opens a pool on the choice; nothing connects before the first call. */
+export const openChosen = (chosen: ChosenDatabase, max = 10): Database =>
+  openDatabase({ ...chosen.config, max });
+
+function describe(
+  kind: ChosenDatabase['kind'],
+  url: string,
+  { applicationName }: Choice,
+  stop: () => Promise<void>,
+): ChosenDatabase {
+  const connection = parseConnection(url);
+  const config = { ...connection.config, application_name: applicationName };
+  return { ...connection, config, kind, url, stop };
+}
+
+/** Whether a server process has the data directory open; its first line in postmaster.pid is its process id. */
+async function runningServer(dataDir: string): Promise<boolean> {
+  const text = await readFile(resolve(dataDir, 'postmaster.pid'), 'utf8').catch(() => '');
+  const pid = Number.parseInt(text, 10);
+  if (!(pid > 0)) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+const noneChosen = (): OpsError =>
+  new OpsError('OPS_001', 'no database is chosen and no embedded one is running', {
+    hint: 'Set DATABASE_URL (in .env or the environment), or run `npm start` in another terminal and try again.',
+  });
+
+const onlySupabaseUrl = (): OpsError =>
+  new OpsError('OPS_016', 'SUPABASE_URL is set, but this version talks to PostgreSQL directly only', {
+    hint: "Set DATABASE_URL as well: your project's connection string, direct or through the pooler.",
+  });

@@ -1,0 +1,98 @@
+/** What happened in the demo, read back from the engine: counts, and the stories that the summary tells. */
+import type { OpsPort } from '../../supabase/client/port.js';
+import type { DeadLetter, Health, Status, TraceNode } from '../../supabase/client/schemas/rows.js';
+import type { Delivered } from './deliver.js';
+import type { Plan } from './deliveries.js';
+import { retriedPattern } from './patterns.js';
+
+export type Approved = { id: string; title: string; reason: string | null; mission: string };
+type RadarSignal = Awaited<ReturnType<OpsPort['radarList']>>[number];
+type Proposal = Awaited<ReturnType<OpsPort['listProposals']>>[number];
+
+export type DemoFacts = {
+  delivered: Delivered;
+  expected: Plan['expected'];
+  status: Status;
+  health: Health;
+  /** Ids of the rules that led to a proposal. */
+  patterns: string[];
+  /** Steps per mission, each number once, ascending. */
+  missionSizes: number[];
+  /** Proposals that waited for a person and were approved. */
+  approved: Approved[];
+  /** Outcomes of the attempts at the step that fails once. */
+  retried: string[] | undefined;
+  /** What the step after it was given of its result. */
+  handedOn: string | undefined;
+  deadLetters: DeadLetter[];
+  radar: RadarSignal[];
+  violations: string[];
+  /** From the delivery to its last attempt. */
+  trace: TraceNode | undefined;
+};
+
+/** More than the demo makes. */
+const listLimit = 200;
+
+export type Before = { delivered: Delivered; expected: Plan['expected']; waited: Proposal[] };
+
+export async function gatherFacts(
+  port: OpsPort,
+  { delivered, expected, waited }: Before,
+): Promise<DemoFacts> {
+  const [status, health, proposals, deadLetters, radar, violations] = await Promise.all([
+    port.status(),
+    port.health(),
+    port.listProposals({ limit: listLimit }),
+    port.listDeadLetters({ limit: listLimit }),
+    port.radarList({ limit: listLimit }),
+    port.checkInvariants(),
+  ]);
+  const trace = await traceOf(
+    port,
+    proposals.find(({ pattern_id }) => pattern_id === retriedPattern),
+  );
+  return {
+    delivered,
+    expected,
+    status,
+    health,
+    patterns: [...new Set(proposals.flatMap(({ pattern_id }) => pattern_id ?? []))].sort(),
+    missionSizes: [...new Set(proposals.map(stepCount))].sort((a, b) => a - b),
+    approved: await Promise.all(waited.map((proposal) => outcomeOf(port, proposal))),
+    ...retryStory(trace),
+    deadLetters,
+    radar,
+    violations: violations.map(
+      ({ invariant, entity, id, detail }) => `${invariant}: ${entity} ${id} ${JSON.stringify(detail)}`,
+    ),
+    trace,
+  };
+}
+
+const stepCount = ({ template }: Proposal): number =>
+  typeof template === 'object' && template !== null && 'steps' in template && Array.isArray(template.steps)
+    ? template.steps.length
+    : 0;
+
+/** The whole story of the event that a proposal comes from. */
+async function traceOf(port: OpsPort, proposal: Proposal | undefined): Promise<TraceNode | undefined> {
+  return proposal?.event_id ? port.trace({ id: proposal.event_id }) : undefined;
+}
+
+async function outcomeOf(port: OpsPort, { id, title, reason }: Proposal): Promise<Approved> {
+  const mission = nodesOf(await port.trace({ id })).find(({ kind }) => kind === 'mission');
+  return { id, title: title ?? 'untitled', reason, mission: mission?.status ?? 'no mission' };
+}
+
+function retryStory(trace: TraceNode | undefined): Pick<DemoFacts, 'retried' | 'handedOn'> {
+  const steps = trace === undefined ? [] : nodesOf(trace).filter(({ kind }) => kind === 'step');
+  const attempts = steps[0]?.children.filter(({ kind }) => kind === 'attempt');
+  const echoed = JSON.stringify(steps[1]?.detail ?? null).match(/checked [^"]* at try \d+/);
+  return { retried: attempts?.map(({ status }) => status ?? 'unknown'), handedOn: echoed?.[0] };
+}
+
+/** All nodes of a tree, parents first. */
+function nodesOf(node: TraceNode): TraceNode[] {
+  return [node, ...node.children.flatMap(nodesOf)];
+}

@@ -1,0 +1,65 @@
+/**
+ * Rules that only the demo has, beside those of the seed: a step that fails once and succeeds at its next try and
+ * hands its result on, and a step that can never succeed. Both are limited to one firing, so that the story is short.
+ */
+import { z } from 'zod';
+import { OpsError } from '../../supabase/client/errors.js';
+import type { Database } from '../../supabase/client/pg.js';
+
+const json = z.json();
+const Matrix = z.looseObject({ patterns: z.array(z.looseObject({ id: z.string() })) });
+
+export const retriedPattern = 'demo-flaky-check';
+export const deadPattern = 'demo-broken-step';
+
+const once = { cooldown_minutes: 60 };
+
+const demoPatterns = [
+  {
+    id: retriedPattern,
+    name: 'Demo: a step that fails once, then hands its result on',
+    event_type: 'github:deployment_status:created',
+    ...once,
+    template: {
+      title: 'Look after the deployment to {{event.data.deployment.environment}}',
+      risk_level: 'low',
+      steps: [
+        {
+          key: 'check',
+          kind: 'noop',
+          params: { echo: { environment: '{{event.data.deployment.environment}}' }, fail_times: 1 },
+        },
+        {
+          key: 'report',
+          kind: 'noop',
+          params: {
+            echo: 'checked {{steps.check.result.echo.environment}} at try {{steps.check.result.attempt}}',
+          },
+        },
+      ],
+    },
+  },
+  {
+    id: deadPattern,
+    name: 'Demo: a step that can never succeed',
+    event_type: 'github:public',
+    ...once,
+    template: {
+      title: 'Announce that {{event.data.repository.full_name}} is public',
+      risk_level: 'low',
+      steps: [{ key: 'announce', kind: 'noop', params: { fail: 'permanent' } }],
+    },
+  },
+];
+
+/** Appends the demo's rules to the reaction matrix that the seed left. Throws `OPS_002`, `OPS_008`. */
+export async function addDemoPatterns({ port, pool }: Database): Promise<void> {
+  const { rows } = await pool.query("select value from public.ops_policy where key = 'reaction_matrix'");
+  if (rows.length === 0)
+    throw new OpsError('OPS_002', 'there is no reaction matrix', {
+      hint: 'Seed the database: `ops-loop migrate`.',
+    });
+  const matrix = Matrix.parse(rows[0].value);
+  const value = json.parse({ ...matrix, patterns: [...matrix.patterns, ...demoPatterns] });
+  await port.setPolicy({ key: 'reaction_matrix', value, reason: 'rules of the demo' });
+}

@@ -1,0 +1,100 @@
+/** The whole loop in one process: HTTP server, worker with reactive beats and, with a schedule, the heartbeat. */
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { OpsPort } from '../supabase/client/port.js';
+import { type LocalBeat, startLocalBeat } from './beat.js';
+import { type ChosenDatabase, dataRoot } from './database.js';
+import type { Environment } from './env.js';
+import { loadRegistry } from './executors/registry.js';
+import type { Secrets } from './secrets.js';
+import { createApp, type RunningServer, startServer } from './server.js';
+import { listenOver } from './worker/listener.js';
+import { startWorker, type Worker } from './worker/worker.js';
+
+export type LoopOptions = {
+  env: Environment;
+  secrets: Secrets;
+  chosen: ChosenDatabase;
+  port: OpsPort;
+  log: Logger;
+  /** Where the server listens; 0 takes any free port. */
+  httpPort: number;
+  /** When to beat, as a cron line; without one only reactive beats take place. */
+  cron?: string;
+  print: (line: string) => void;
+};
+
+export type RunningLoop = {
+  server: RunningServer;
+  worker: Worker;
+  /** Takes nothing new in, lets what runs finish, then ends all parts. A second call waits for the first. */
+  stop(): Promise<void>;
+};
+
+/** Throws what its parts throw, with those that had started ended again. */
+export async function startLoop(options: LoopOptions): Promise<RunningLoop> {
+  const server = await startControlPlane(options);
+  try {
+    const worker = await startWorker(await workerOptions(options));
+    const beat = startBeat(options);
+    // What came in while nothing ran is not left to the next minute.
+    void beat?.beat();
+    let stopping: Promise<void> | undefined;
+    const stop = (): Promise<void> => {
+      stopping ??= stopInOrder(server, beat, worker);
+      return stopping;
+    };
+    return { server, worker, stop };
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+}
+
+function startControlPlane({ env, secrets, port, log, httpPort }: LoopOptions): Promise<RunningServer> {
+  const app = createApp({ port, env: { ...env, ...secrets }, log, now: () => new Date() });
+  return startServer({ app, host: env.OPS_HOST, port: httpPort });
+}
+
+/** What the worker of `start`, of `demo` and of `worker` have in common. */
+export async function workerOptions({
+  env,
+  chosen,
+  port,
+  log,
+  print,
+}: Omit<LoopOptions, 'secrets' | 'httpPort'>) {
+  return {
+    port,
+    log,
+    print,
+    name: env.OPS_WORKER_NAME,
+    registry: await loadRegistry(env.OPS_EXECUTORS),
+    listen: chosen.direct ? listenOver(chosen.config) : undefined,
+    concurrency: env.OPS_WORKER_CONCURRENCY,
+    leaseMinutes: env.OPS_STEP_LEASE_MINUTES,
+    shutdownGraceSeconds: env.OPS_SHUTDOWN_GRACE_SECONDS,
+    workspace: join(dataRoot(env), 'workspace'),
+    reactive: env.OPS_REACTIVE === false ? undefined : beatSizes(env),
+  };
+}
+
+export const beatSizes = (env: Environment) => ({
+  eventBatch: env.OPS_EVENT_BATCH_SIZE,
+  reactionBatch: env.OPS_REACTION_BATCH_SIZE,
+  staleMinutes: env.OPS_STALE_STEP_MINUTES,
+});
+
+function startBeat({ env, port, log, cron }: LoopOptions): LocalBeat | undefined {
+  return cron === undefined ? undefined : startLocalBeat({ port, log, cron, ...beatSizes(env) });
+}
+
+async function stopInOrder(
+  server: RunningServer,
+  beat: LocalBeat | undefined,
+  worker: Worker,
+): Promise<void> {
+  await server.close();
+  await beat?.stop();
+  await worker.stop();
+}
