@@ -31,6 +31,8 @@ export type Beat = Sums & {
   more: boolean;
   /** Rounds that were carried out; 0 means that nothing worked. */
   rounds: number;
+  /** Phases that ran, over all rounds. Each leaves one failure at most, so as many failures mean that none worked. */
+  phases: number;
   beat_id: string | null;
   failures: BeatRound['failures'];
 };
@@ -67,6 +69,7 @@ const emptyBeat = (): Beat => ({
   gateResult: { gated: 0, approved: 0, rejected: 0, expired: 0 },
   more: false,
   rounds: 0,
+  phases: 0,
   beat_id: null,
   failures: [],
 });
@@ -88,6 +91,7 @@ function addRound(beat: Beat, round: BeatRound): Beat {
     gateResult: add(beat.gateResult, round.gateResult),
     more: round.more,
     rounds: beat.rounds + 1,
+    phases: beat.phases + round.phases,
     beat_id: beat.beat_id ?? round.beat_id,
     failures: [...beat.failures, ...round.failures],
   };

@@ -23,9 +23,16 @@ type Optional_<P extends Params> = {
 export type Arguments<P extends Params> = Required_<P> & Optional_<P>;
 
 /** What an adapter gets: the function, and each argument by its SQL name with its SQL type. */
-export type Request = { fn: string; args: { name: string; sql: string; value: unknown }[]; kind: Shape<unknown>['kind'] };
+export type Request = {
+  fn: string;
+  args: { name: string; sql: string; value: unknown }[];
+  kind: Shape<unknown>['kind'];
+};
 
-function param<T>(sql: string, schema: z.ZodType<T>): Param<T> & { optional: false; orDefault: Param<T | undefined> } {
+function param<T>(
+  sql: string,
+  schema: z.ZodType<T>,
+): Param<T> & { optional: false; orDefault: Param<T | undefined> } {
   return { sql, schema, optional: false, orDefault: { sql, schema: schema.optional(), optional: true } };
 }
 
@@ -52,7 +59,11 @@ export const row = <R>(schema: z.ZodType<R>): Shape<R> => ({ kind: 'row', schema
 export const value = <R>(schema: z.ZodType<R>): Shape<R> => ({ kind: 'value', schema });
 
 // biome-ignore lint/suspicious/noExplicitAny: the parameter types are recovered by inference, `Params` would widen them
-export function call<P extends Record<string, Param<any>>, R>(fn: string, params: P, shape: Shape<R>): Call<P, R> {
+export function call<P extends Record<string, Param<any>>, R>(
+  fn: string,
+  params: P,
+  shape: Shape<R>,
+): Call<P, R> {
   return { fn, params, shape } as Call<P, R>;
 }
 

@@ -75,8 +75,25 @@ export const rolledBackStates = new Set(['40001', '40P01', '55P03']);
  * so is unknown; only calls that are safe to repeat are repeated.
  */
 export const databaseAwayStates = new Set([
-  '08000', '08001', '08003', '08004', '08006', '08P01', '57P01', '57P02', '57P03', '53300', '25006',
-  'ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN',
+  '08000',
+  '08001',
+  '08003',
+  '08004',
+  '08006',
+  '08P01',
+  '57P01',
+  '57P02',
+  '57P03',
+  '53300',
+  '25006',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
 ]);
 
 type DatabaseErrorLike = { code?: unknown; message?: unknown; detail?: unknown; hint?: unknown };
@@ -90,7 +107,11 @@ export function fromDatabase(error: unknown): OpsError {
   if (typeof code === 'string' && /^OP\d{3}$/.test(code)) {
     const own = `OPS_${code.slice(2)}`;
     if (own in errorTable)
-      return new OpsError(own as OpsCode, text, { hint: hintText, detail: parseDetail(detail), cause: error });
+      return new OpsError(own as OpsCode, text, {
+        hint: hintText,
+        detail: parseDetail(detail),
+        cause: error,
+      });
   }
   if (isDatabaseAway(error))
     return new OpsError('OPS_001', `database unreachable: ${text}`, {
@@ -114,7 +135,12 @@ export function isDatabaseAway(error: unknown): boolean {
   const code = (error as DatabaseErrorLike | null)?.code;
   if (typeof code === 'string' && (databaseAwayStates.has(code) || code === 'OPS_001')) return true;
   const message = (error as DatabaseErrorLike | null)?.message;
-  return typeof message === 'string' && /connection terminated|client has encountered a connection error|timeout exceeded when trying to connect/i.test(message);
+  return (
+    typeof message === 'string' &&
+    /connection terminated|client has encountered a connection error|timeout exceeded when trying to connect/i.test(
+      message,
+    )
+  );
 }
 
 export function wasRolledBack(error: unknown): boolean {

@@ -49,7 +49,11 @@ async function sendWithRetry(pool: pg.Pool, request: Request, options: CallOptio
   }
 }
 
-async function send(pool: pg.Pool, request: Request, { deadlineMs = defaultDeadlineMs }: CallOptions): Promise<unknown[]> {
+async function send(
+  pool: pg.Pool,
+  request: Request,
+  { deadlineMs = defaultDeadlineMs }: CallOptions,
+): Promise<unknown[]> {
   const client = await pool.connect();
   const deadline = new AbortController();
   try {
@@ -66,7 +70,12 @@ async function send(pool: pg.Pool, request: Request, { deadlineMs = defaultDeadl
   }
 }
 
-async function overdue(fn: string, deadlineMs: number, signal: AbortSignal, query: Promise<unknown>): Promise<never> {
+async function overdue(
+  fn: string,
+  deadlineMs: number,
+  signal: AbortSignal,
+  query: Promise<unknown>,
+): Promise<never> {
   try {
     await wait(deadlineMs, undefined, { signal, ref: false });
   } catch {
@@ -85,6 +94,7 @@ const isSqlError = (error: unknown): boolean =>
 export function statement({ fn, args, kind }: Request): { text: string; values: unknown[] } {
   const list = args.map((a, i) => `${a.name} => $${i + 1}::${a.sql}`).join(', ');
   const values = args.map((a) => (a.sql === 'jsonb' ? JSON.stringify(a.value) : a.value));
-  const text = kind === 'value' ? `select public.${fn}(${list}) as value` : `select * from public.${fn}(${list})`;
+  const text =
+    kind === 'value' ? `select public.${fn}(${list}) as value` : `select * from public.${fn}(${list})`;
   return { text, values };
 }

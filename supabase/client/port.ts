@@ -13,10 +13,19 @@ const document = z.record(z.string(), z.json());
 
 export const calls = {
   // events
-  emitEvents: call('ops_emit_events', { events: arg.jsonb(z.array(input.EventInput)) }, rows(out.EventReceipt)),
+  emitEvents: call(
+    'ops_emit_events',
+    { events: arg.jsonb(z.array(input.EventInput)) },
+    rows(out.EventReceipt),
+  ),
   emitEvent: call(
     'ops_emit_event',
-    { type: arg.text, data: arg.jsonb(document).orDefault, source: arg.text.orDefault, dedupeKey: arg.text.orDefault },
+    {
+      type: arg.text,
+      data: arg.jsonb(document).orDefault,
+      source: arg.text.orDefault,
+      dedupeKey: arg.text.orDefault,
+    },
     value(out.EmittedEvent),
   ),
   replayEvents: call(
@@ -42,8 +51,16 @@ export const calls = {
     { beatId: arg.uuid.orDefault, source: arg.text, error: arg.text },
     value(z.object({ beat_id: z.uuid() })),
   ),
-  recoverExpiredLeases: call('ops_recover_expired_leases', { limit: arg.int.orDefault }, value(out.LeaseRecovery)),
-  recoverStaleSteps: call('ops_recover_stale_steps', { minutes: arg.numeric.orDefault }, value(out.StaleRecovery)),
+  recoverExpiredLeases: call(
+    'ops_recover_expired_leases',
+    { limit: arg.int.orDefault },
+    value(out.LeaseRecovery),
+  ),
+  recoverStaleSteps: call(
+    'ops_recover_stale_steps',
+    { minutes: arg.numeric.orDefault },
+    value(out.StaleRecovery),
+  ),
 
   // proposals
   createProposal: call(
@@ -55,7 +72,13 @@ export const calls = {
     'ops_create_proposals',
     {
       proposals: arg.jsonb(
-        z.array(z.strictObject({ template: document, source: z.string().optional(), dedupe_key: z.string().optional() })),
+        z.array(
+          z.strictObject({
+            template: document,
+            source: z.string().optional(),
+            dedupe_key: z.string().optional(),
+          }),
+        ),
       ),
     },
     rows(out.ProposalReceiptRow),
@@ -130,8 +153,16 @@ export const calls = {
 
   // an operator's verbs
   retryStep: call('ops_retry_step', { id: arg.uuid, reason: arg.text.orDefault }, value(out.StepChange)),
-  retryMission: call('ops_retry_mission', { id: arg.uuid, reason: arg.text.orDefault }, value(out.MissionChange)),
-  cancelMission: call('ops_cancel_mission', { id: arg.uuid, reason: arg.text.orDefault }, value(out.MissionChange)),
+  retryMission: call(
+    'ops_retry_mission',
+    { id: arg.uuid, reason: arg.text.orDefault },
+    value(out.MissionChange),
+  ),
+  cancelMission: call(
+    'ops_cancel_mission',
+    { id: arg.uuid, reason: arg.text.orDefault },
+    value(out.MissionChange),
+  ),
   retryReaction: call(
     'ops_retry_reaction',
     { id: arg.uuid },
@@ -147,9 +178,27 @@ export const calls = {
     { id: arg.uuid, reason: arg.text.orDefault },
     value(out.DeadLetterChange),
   ),
-  discardDeadLetter: call('ops_discard_dead_letter', { id: arg.uuid, reason: arg.text }, value(out.DeadLetterChange)),
+  requeueDeadLetters: call(
+    'ops_requeue_dead_letters',
+    {
+      filter: arg.jsonb(input.DeadLetterFilter).orDefault,
+      limit: arg.int.orDefault,
+      perMinute: arg.int.orDefault,
+      reason: arg.text.orDefault,
+    },
+    value(z.object({ requeued: z.int(), more: z.boolean() })),
+  ),
+  discardDeadLetter: call(
+    'ops_discard_dead_letter',
+    { id: arg.uuid, reason: arg.text },
+    value(out.DeadLetterChange),
+  ),
   radarAdd: call('ops_radar_add', { signals: arg.jsonb(z.array(input.RadarInput)) }, rows(out.RadarReceipt)),
-  radarList: call('ops_radar_list', { stage: arg.text.orDefault, limit: arg.int.orDefault }, rows(out.RadarSignal)),
+  radarList: call(
+    'ops_radar_list',
+    { stage: arg.text.orDefault, limit: arg.int.orDefault },
+    rows(out.RadarSignal),
+  ),
 
   // policy and switches
   setPolicy: call(
@@ -175,7 +224,11 @@ export const calls = {
   ),
   pause: call(
     'ops_pause',
-    { scope: arg.text, mode: { ...arg.text.orDefault, schema: z.enum(switchModes).optional() }, reason: arg.text.orDefault },
+    {
+      scope: arg.text,
+      mode: { ...arg.text.orDefault, schema: z.enum(switchModes).optional() },
+      reason: arg.text.orDefault,
+    },
     value(document),
   ),
   resume: call('ops_resume', { scope: arg.text, reason: arg.text.orDefault }, value(document)),
@@ -212,7 +265,10 @@ export type Transport = (request: Request, options: CallOptions) => Promise<unkn
 
 /** Builds the port over an adapter. Throws `OPS_011` for arguments that don't fit, whatever `Transport` throws. */
 export function createPort(send: Transport): OpsPort {
-  const methods = Object.entries(calls).map(([name, c]) => [name, method(c as Call<Record<string, never>, unknown>, send)]);
+  const methods = Object.entries(calls).map(([name, c]) => [
+    name,
+    method(c as Call<Record<string, never>, unknown>, send),
+  ]);
   return Object.fromEntries(methods) as OpsPort;
 }
 
@@ -221,9 +277,13 @@ function method(c: Call<Record<string, never>, unknown>, send: Transport) {
     const answer = await send({ fn: c.fn, args: encode(c, args), kind: c.shape.kind }, options);
     const parsed = c.shape.schema.safeParse(c.shape.kind === 'rows' ? answer : answer[0]);
     if (parsed.success) return parsed.data;
-    throw new OpsError('OPS_013', `${c.fn} answered what this code does not expect: ${z.prettifyError(parsed.error)}`, {
-      hint: 'Run `ops-loop migrate` so that schema and code match.',
-    });
+    throw new OpsError(
+      'OPS_013',
+      `${c.fn} answered what this code does not expect: ${z.prettifyError(parsed.error)}`,
+      {
+        hint: 'Run `ops-loop migrate` so that schema and code match.',
+      },
+    );
   };
 }
 

@@ -21,8 +21,11 @@ comment on column public.ops_migrations.applied_at is 'When it was first applied
 -- The clock -----------------------------------------------------------------------------------------------------
 
 create or replace function public.ops_clock() returns timestamptz
-language sql volatile set search_path = ''
-as $$ select clock_timestamp() $$;
+language plpgsql volatile set search_path = ''
+as $$
+begin
+  return clock_timestamp();
+end $$;
 comment on function public.ops_clock() is
   'The one clock of the loop: wall time now, also inside a transaction. Tests replace this function; nothing else does.';
 

@@ -1152,9 +1152,10 @@ comment on function public.ops_rollback_policy(text, bigint, text) is
   'Writes an earlier value of a policy as a new version; answers {key, version}. Raises OPS_012 when there is no such version, OPS_008 when today''s checks refuse it.';
 
 create or replace function public.ops_switch_mode(p_switches jsonb, p_scope text) returns text
-language sql immutable set search_path = '' as $$
-  select nullif(p_switches #>> array['scopes', p_scope, 'mode'], 'run')
-$$;
+language plpgsql immutable set search_path = '' as $$
+begin
+  return nullif(p_switches #>> array['scopes', p_scope, 'mode'], 'run');
+end $$;
 comment on function public.ops_switch_mode(jsonb, text) is 'drain or halt when the policy switches holds this scope; null when it runs.';
 
 create or replace function public.ops_set_switch(p_scope text, p_switch jsonb, p_reason text) returns jsonb

@@ -56,19 +56,21 @@ comment on function public.ops_emit_events(jsonb) is
   'Stores a list of events, each once by dedupe_key and body_digest; answers a row per event with its place from 0. A duplicate answers the first one''s id. Raises OPS_011 and stores nothing if one is malformed.';
 
 create or replace function public.ops_event_problem(p_event jsonb) returns text
-language sql immutable set search_path = '' as $$
-  select case
-    when jsonb_typeof(p_event) is distinct from 'object' then 'is not an object'
-    when coalesce(p_event ->> 'type', '') !~ '^[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*$' or length(p_event ->> 'type') > 200
-      then 'type must be words joined by colons, at most 200 characters'
-    when (p_event ->> 'type') ~ '^(step|mission|proposal|schedule|heartbeat|alert|loop|switch):'
-      then format('type %s is the loop''s own', p_event ->> 'type')
-    when jsonb_typeof(coalesce(p_event -> 'data', '{}')) <> 'object' then 'data must be an object'
-    when p_event ->> 'trust' not in ('verified', 'unverified') then 'trust must be verified or unverified'
-    when p_event ->> 'source' = 'ops-loop' then 'source ops-loop is the loop''s own'
-    when length(p_event ->> 'dedupe_key') > 500 or length(p_event ->> 'body_digest') > 200 then 'a key is too long'
-  end
-$$;
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (
+    select case
+      when jsonb_typeof(p_event) is distinct from 'object' then 'is not an object'
+      when coalesce(p_event ->> 'type', '') !~ '^[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*$' or length(p_event ->> 'type') > 200
+        then 'type must be words joined by colons, at most 200 characters'
+      when (p_event ->> 'type') ~ '^(step|mission|proposal|schedule|heartbeat|alert|loop|switch):'
+        then format('type %s is the loop''s own', p_event ->> 'type')
+      when jsonb_typeof(coalesce(p_event -> 'data', '{}')) <> 'object' then 'data must be an object'
+      when p_event ->> 'trust' not in ('verified', 'unverified') then 'trust must be verified or unverified'
+      when p_event ->> 'source' = 'ops-loop' then 'source ops-loop is the loop''s own'
+      when length(p_event ->> 'dedupe_key') > 500 or length(p_event ->> 'body_digest') > 200 then 'a key is too long'
+    end);
+end $$;
 comment on function public.ops_event_problem(jsonb) is 'What is wrong with an event that somebody sends; null if nothing.';
 
 create or replace function public.ops_emit_event(p_type text, p_data jsonb default '{}', p_source text default 'manual', p_dedupe_key text default null)
@@ -191,7 +193,7 @@ language sql immutable set search_path = '' as $$
     select c.event_id, c.pattern_id from public.ops_candidates(p_events, p_patterns) c
   ), subject as materialized (
     select e.id, e.source, e.data -> 'tags' as tags,
-      case when pg_column_size(e.data) < 2000 or octet_length(e.data::text) <= 65536 then public.ops_event_document(e) end as document
+      case when pg_column_size(e.data) <= 65536 and octet_length(e.data::text) <= 65536 then public.ops_event_document(e) end as document
     from unnest(p_events) e where e.id in (select c.event_id from candidate c)
   ), tested as (
     select s.id, p.pattern_id, p.revision, p.position, p.probability,
@@ -278,6 +280,7 @@ create or replace function public.ops_take_bounds(p_pattern public.ops_policy_pa
 language plpgsql set search_path = '' as $$
 declare
   v_keys record := public.ops_bound_keys(p_pattern, p_event);
+  v_loop record;
   v_used numeric;
   v_until timestamptz;
   v_bound integer;
@@ -287,8 +290,10 @@ begin
     detail := jsonb_build_object('error', v_keys.error);
     return;
   end if;
-  select r.clause, r.detail into clause, detail from public.ops_loop_bound(p_pattern.pattern_id, p_event, p_limits) r;
-  if clause is not null then
+  v_loop := public.ops_loop_bound(p_pattern.pattern_id, p_event, p_limits);
+  if v_loop.clause is not null then
+    clause := v_loop.clause;
+    detail := v_loop.detail;
     return;
   end if;
   if v_keys.limit_key is not null then
@@ -311,33 +316,31 @@ begin
     end if;
   end if;
   update public.ops_limits l
-  set used = case when l.key = v_keys.limit_key and v_used > 0 then l.used + 1 else 1 end,
+  set used = case when l.key = v_keys.fanout_key then v_loop.fan_out + 1 when l.key = v_keys.limit_key and v_used > 0 then l.used + 1 else 1 end,
     window_start = case when l.key = v_keys.limit_key and v_used > 0 then l.window_start else p_now end,
     updated_at = p_now
-  where l.key in (v_keys.limit_key, v_keys.cooldown_key);
+  where l.key in (v_keys.limit_key, v_keys.cooldown_key, v_keys.fanout_key);
 end $$;
 comment on function public.ops_take_bounds(public.ops_policy_patterns, public.ops_agent_events, jsonb, timestamptz) is
   'Asks loop limits, limit and cooldown of one firing in this order and takes them if all allow it; otherwise answers the clause that did not. The caller holds the limit rows.';
 
 create or replace function public.ops_loop_bound(p_pattern_id text, p_event public.ops_agent_events, p_limits jsonb,
-  out clause text, out detail jsonb)
+  out clause text, out detail jsonb, out fan_out bigint)
 language plpgsql set search_path = '' as $$
 declare
-  v_used bigint;
   v_limit text;
 begin
   if p_event.depth = 0 then
     return;
   end if;
-  select greatest(l.used, (select count(*) from public.ops_agent_reactions r where r.root_id = p_event.root_id)) into v_used
+  select greatest(l.used, (select count(*) from public.ops_agent_reactions r where r.root_id = p_event.root_id)) into fan_out
   from public.ops_limits l where l.key = 'fanout:' || p_event.root_id;
   v_limit := case
     when p_event.depth >= coalesce(public.ops_integer(p_limits -> 'max_depth'), 8) then 'max_depth'
     when cardinality(array_positions(p_event.chain, p_pattern_id)) >= coalesce(public.ops_integer(p_limits -> 'max_repeats'), 3) then 'max_repeats'
-    when v_used >= coalesce(public.ops_integer(p_limits -> 'max_fan_out'), 100) then 'max_fan_out'
+    when fan_out >= coalesce(public.ops_integer(p_limits -> 'max_fan_out'), 100) then 'max_fan_out'
   end;
   if v_limit is null then
-    update public.ops_limits l set used = v_used + 1, updated_at = public.ops_clock() where l.key = 'fanout:' || p_event.root_id;
     return;
   end if;
   clause := 'loop_limits';
@@ -419,14 +422,16 @@ comment on function public.ops_render_reaction(public.ops_policy_patterns, publi
   'The template of a pattern rendered for an event: {template, leaves, dedupe_key?}; error with its path when something is missing or no longer fits the executor.';
 
 create or replace function public.ops_params_problem(p_template jsonb, p_leaves jsonb) returns text
-language sql stable set search_path = '' as $$
-  select format('%s: %s', problem.path, problem.message)
-  from jsonb_array_elements(p_template -> 'steps') with ordinality s(step, n)
-  join public.ops_executors x on x.name = coalesce(s.step ->> 'executor', s.step ->> 'kind') and x.params_schema is not null
-  cross join lateral public.ops_schema_problems(x.params_schema, coalesce(s.step -> 'params', '{}'), format('$.steps[%s].params', s.n - 1),
-    exists (select from jsonb_array_elements(coalesce(p_leaves, '[]')) l where l #>> '{path,0}' = 'steps' and l #>> '{path,1}' = (s.n - 1)::text)) problem
-  order by s.n limit 1
-$$;
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select format('%s: %s', problem.path, problem.message)
+    from jsonb_array_elements(p_template -> 'steps') with ordinality s(step, n)
+    join public.ops_executors x on x.name = coalesce(s.step ->> 'executor', s.step ->> 'kind') and x.params_schema is not null
+    cross join lateral public.ops_schema_problems(x.params_schema, coalesce(s.step -> 'params', '{}'), format('$.steps[%s].params', s.n - 1),
+      exists (select from jsonb_array_elements(coalesce(p_leaves, '[]')) l where l #>> '{path,0}' = 'steps' and l #>> '{path,1}' = (s.n - 1)::text)) problem
+    order by s.n limit 1);
+end $$;
 comment on function public.ops_params_problem(jsonb, jsonb) is
   'The first step whose params do not fit its executor''s schema, with the path; null if all fit. A leaf still to be rendered fits anything.';
 

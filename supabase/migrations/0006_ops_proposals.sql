@@ -114,15 +114,20 @@ comment on function public.ops_assess(uuid[]) is
   'Risk of each proposal (the highest of executor traits, kind_risk and its own risk_level; an unknown executor is critical), the kinds and executors it uses, and the executors nobody knows.';
 
 create or replace function public.ops_window_start(p_unit text, p_zone text, p_now timestamptz) returns timestamptz
-language sql immutable set search_path = '' as $$ select date_trunc(p_unit, p_now, coalesce(p_zone, 'UTC')) $$;
+language plpgsql immutable set search_path = '' as $$
+begin
+  return date_trunc(p_unit, p_now, coalesce(p_zone, 'UTC'));
+end $$;
 comment on function public.ops_window_start(text, text, timestamptz) is 'Start of the current day or hour in a time zone (UTC when null).';
 
 create or replace function public.ops_counted(p_since timestamptz, p_source text, p_pattern text) returns bigint
-language sql stable set search_path = '' as $$
-  select count(*) from public.ops_mission_proposals p
-  where p.gated_at >= p_since and p.status <> 'rejected'
-    and (p_source is null or p.source = p_source) and (p_pattern is null or p.pattern_id = p_pattern)
-$$;
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select count(*) from public.ops_mission_proposals p
+    where p.gated_at >= p_since and p.status <> 'rejected'
+      and (p_source is null or p.source = p_source) and (p_pattern is null or p.pattern_id = p_pattern));
+end $$;
 comment on function public.ops_counted(timestamptz, text, text) is 'Proposals that passed the caps since a time, the rejected ones left out, of one source or pattern if given.';
 
 create or replace function public.ops_cap_verdict(p_caps jsonb, p_source text, p_pattern text, p_now timestamptz,
@@ -350,10 +355,12 @@ comment on function public.ops_regate_proposals(integer) is
 -- People decide -------------------------------------------------------------------------------------------------
 
 create or replace function public.ops_proposal_receipt(p_id uuid) returns jsonb
-language sql stable set search_path = '' as $$
-  select jsonb_build_object('id', p.id, 'status', p.status, 'created', false, 'reason', p.reason, 'mission_id', m.id)
-  from public.ops_mission_proposals p left join public.ops_missions m on m.proposal_id = p.id where p.id = p_id
-$$;
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object('id', p.id, 'status', p.status, 'created', false, 'reason', p.reason, 'mission_id', m.id)
+    from public.ops_mission_proposals p left join public.ops_missions m on m.proposal_id = p.id where p.id = p_id);
+end $$;
 comment on function public.ops_proposal_receipt(uuid) is '{id, status, created, reason, mission_id} of a proposal.';
 
 create or replace function public.ops_decide_proposal(p_id uuid, p_status text, p_actor text, p_reason text) returns jsonb
@@ -451,7 +458,7 @@ declare
   v_now timestamptz := public.ops_clock();
   v_status text := case public.ops_policy_value('approvals') ->> 'default_action' when 'reject' then 'rejected' else 'expired' end;
   v_was text := public.ops_engine_begin();
-  v_count integer;
+  v_ids uuid[];
 begin
   with late as (
     select p.id from public.ops_mission_proposals p where p.status in ('pending', 'voting') and p.expires_at <= v_now
@@ -460,9 +467,10 @@ begin
     update public.ops_mission_proposals p
     set status = v_status, reason = 'nobody decided in time', decided_by = 'ops-loop', updated_at = v_now
     from late where p.id = late.id returning p.id)
-  select count(public.ops_raise_proposal_event('proposal:' || v_status, c.id, jsonb_build_object('reason', 'nobody decided in time'))) into v_count from closed c;
+  select coalesce(array_agg(c.id), '{}') into v_ids from closed c;
+  perform public.ops_raise_proposal_event('proposal:' || v_status, i.id, jsonb_build_object('reason', 'nobody decided in time')) from unnest(v_ids) i(id);
   perform public.ops_engine_end(v_was);
-  return jsonb_build_object('expired', v_count, 'more', v_count >= p_limit);
+  return jsonb_build_object('expired', cardinality(v_ids), 'more', cardinality(v_ids) >= p_limit);
 end $$;
 comment on function public.ops_expire_proposals(integer) is 'Phase: takes the default action of the approvals policy on proposals nobody decided in time: {expired, more}.';
 

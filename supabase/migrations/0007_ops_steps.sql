@@ -9,14 +9,18 @@
 -- Undo: rollbacks/0007_ops_steps.sql.
 
 create or replace function public.ops_mission_status(p_open integer, p_failed integer, p_cancelled integer) returns text
-language sql immutable set search_path = '' as $$
-  select case when p_open > 0 then 'running' when p_failed > 0 then 'failed' when p_cancelled > 0 then 'cancelled' else 'succeeded' end
-$$;
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case when p_open > 0 then 'running' when p_failed > 0 then 'failed' when p_cancelled > 0 then 'cancelled' else 'succeeded' end;
+end $$;
 comment on function public.ops_mission_status(integer, integer, integer) is
   'The status of a mission from its steps: open ones, failed ones with on_failure stop, cancelled ones. (approved before the first claim.)';
 
 create or replace function public.ops_is_open(p_status text) returns boolean
-language sql immutable set search_path = '' as $$ select p_status in ('blocked', 'scheduled', 'queued', 'running') $$;
+language plpgsql immutable set search_path = '' as $$
+begin
+  return p_status in ('blocked', 'scheduled', 'queued', 'running');
+end $$;
 comment on function public.ops_is_open(text) is 'Whether a step of this status still has to end.';
 
 -- A mission is made ---------------------------------------------------------------------------------------------
@@ -84,14 +88,16 @@ comment on function public.ops_step_leaves(jsonb, integer) is 'The leaves of a t
 -- A step becomes ready ------------------------------------------------------------------------------------------
 
 create or replace function public.ops_step_context(p_mission_id uuid) returns jsonb
-language sql stable set search_path = '' as $$
-  select jsonb_build_object(
-    'event', (select public.ops_event_document(e) from public.ops_agent_events e where e.id = p.event_id),
-    'mission', jsonb_build_object('id', m.id, 'title', m.title, 'created_at', m.created_at, 'pattern_id', m.pattern_id),
-    'steps', (select jsonb_object_agg(s.key, jsonb_build_object('status', s.status, 'result', s.result, 'error', s.last_error))
-      from public.ops_mission_steps s where s.mission_id = m.id and not public.ops_is_open(s.status)))
-  from public.ops_missions m left join public.ops_mission_proposals p on p.id = m.proposal_id where m.id = p_mission_id
-$$;
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object(
+      'event', (select public.ops_event_document(e) from public.ops_agent_events e where e.id = p.event_id),
+      'mission', jsonb_build_object('id', m.id, 'title', m.title, 'created_at', m.created_at, 'pattern_id', m.pattern_id),
+      'steps', (select jsonb_object_agg(s.key, jsonb_build_object('status', s.status, 'result', s.result, 'error', s.last_error))
+        from public.ops_mission_steps s where s.mission_id = m.id and not public.ops_is_open(s.status)))
+    from public.ops_missions m left join public.ops_mission_proposals p on p.id = m.proposal_id where m.id = p_mission_id);
+end $$;
 comment on function public.ops_step_context(uuid) is 'What when and placeholders of a step may see: {event, mission, steps: {key: {status, result, error}}}.';
 
 create or replace function public.ops_ready_step(p_step public.ops_mission_steps) returns void
@@ -210,22 +216,26 @@ comment on function public.ops_lock_missions(uuid[]) is 'Locks the missions of t
 -- Claim ---------------------------------------------------------------------------------------------------------
 
 create or replace function public.ops_hold_reason(p_switches jsonb, p_step public.ops_mission_steps) returns text
-language sql stable set search_path = '' as $$
-  select 'switch:' || s.scope from unnest(array['mission:' || p_step.mission_id, 'pattern:' || p_step.pattern_id, 'role:' || p_step.role]) s(scope)
-  where public.ops_switch_mode(p_switches, s.scope) in ('drain', 'halt') limit 1
-$$;
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select 'switch:' || s.scope from unnest(array['mission:' || p_step.mission_id, 'pattern:' || p_step.pattern_id, 'role:' || p_step.role]) s(scope)
+    where public.ops_switch_mode(p_switches, s.scope) in ('drain', 'halt') limit 1);
+end $$;
 comment on function public.ops_hold_reason(jsonb, public.ops_mission_steps) is 'The switch on mission, pattern or role that holds a step, as a wait_reason; null when none does.';
 
 create or replace function public.ops_executor_hold(p_switches jsonb, p_policy jsonb, p_executor text) returns text
-language sql stable set search_path = '' as $$
-  select case
-    when public.ops_switch_mode(p_switches, 'all') in ('drain', 'halt') then 'switch:all'
-    when public.ops_switch_mode(p_switches, 'dispatch') in ('drain', 'halt') then 'switch:dispatch'
-    when public.ops_switch_mode(p_switches, 'executor:' || p_executor) in ('drain', 'halt') then 'switch:executor:' || p_executor
-    when p_policy ? 'allowed_executors' and not p_policy -> 'allowed_executors' ? p_executor then 'policy:executor:' || p_executor
-    when coalesce(p_policy -> 'blocked_executors', '[]') ? p_executor then 'policy:executor:' || p_executor
-  end
-$$;
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select case
+      when public.ops_switch_mode(p_switches, 'all') in ('drain', 'halt') then 'switch:all'
+      when public.ops_switch_mode(p_switches, 'dispatch') in ('drain', 'halt') then 'switch:dispatch'
+      when public.ops_switch_mode(p_switches, 'executor:' || p_executor) in ('drain', 'halt') then 'switch:executor:' || p_executor
+      when p_policy ? 'allowed_executors' and not p_policy -> 'allowed_executors' ? p_executor then 'policy:executor:' || p_executor
+      when coalesce(p_policy -> 'blocked_executors', '[]') ? p_executor then 'policy:executor:' || p_executor
+    end);
+end $$;
 comment on function public.ops_executor_hold(jsonb, jsonb, text) is 'The switch or worker_policy list that holds everything of an executor, as a wait_reason; null when nothing does.';
 
 create or replace function public.ops_executor_quota(p_executor text, p_bounds jsonb, p_now timestamptz, out quota integer, out reason text)
@@ -279,15 +289,17 @@ end $$;
 comment on function public.ops_let_go(text, integer, timestamptz) is 'Puts held steps back into the queue, first come first; answers how many.';
 
 create or replace function public.ops_hold_stands(p_reason text, p_switches jsonb, p_policy jsonb) returns boolean
-language sql stable set search_path = '' as $$
-  select case split_part(p_reason, ':', 1)
-    when 'switch' then coalesce(public.ops_switch_mode(p_switches, substr(p_reason, 8)) in ('drain', 'halt'), false)
-    when 'policy' then public.ops_executor_hold(p_switches, p_policy, substr(p_reason, 17)) is not null
-    when 'limit' then coalesce(p_policy -> 'executors' -> substr(p_reason, 16) ? 'max_running', false)
-    when 'rate' then coalesce(p_policy -> 'executors' -> substr(p_reason, 15) ? 'rate', false)
-    else false
-  end
-$$;
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select case split_part(p_reason, ':', 1)
+      when 'switch' then coalesce(public.ops_switch_mode(p_switches, substr(p_reason, 8)) in ('drain', 'halt'), false)
+      when 'policy' then public.ops_executor_hold(p_switches, p_policy, substr(p_reason, 17)) is not null
+      when 'limit' then coalesce(p_policy -> 'executors' -> substr(p_reason, 16) ? 'max_running', false)
+      when 'rate' then coalesce(p_policy -> 'executors' -> substr(p_reason, 15) ? 'rate', false)
+      else false
+    end);
+end $$;
 comment on function public.ops_hold_stands(text, jsonb, jsonb) is 'Whether the policy behind a wait_reason still says so.';
 
 create or replace function public.ops_review_holds() returns integer
@@ -483,10 +495,12 @@ comment on function public.ops_renew_leases(text, jsonb, numeric) is
   'Extends live leases [{step_id, lease_epoch}] in one statement: a row each with held, cancel_requested and halted. held false means the lease is lost: stop, write nothing. A row that is missing from the answer was being written: ask again.';
 
 create or replace function public.ops_is_halted(p_switches jsonb, p_step public.ops_mission_steps) returns boolean
-language sql stable set search_path = '' as $$
-  select exists (select from unnest(array['all', 'dispatch', 'executor:' || p_step.executor, 'mission:' || p_step.mission_id,
-    'pattern:' || p_step.pattern_id, 'role:' || p_step.role]) s(scope) where public.ops_switch_mode(p_switches, s.scope) = 'halt')
-$$;
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select exists (select from unnest(array['all', 'dispatch', 'executor:' || p_step.executor, 'mission:' || p_step.mission_id,
+      'pattern:' || p_step.pattern_id, 'role:' || p_step.role]) s(scope) where public.ops_switch_mode(p_switches, s.scope) = 'halt'));
+end $$;
 comment on function public.ops_is_halted(jsonb, public.ops_mission_steps) is 'Whether a running step must stop now because one of its scopes is halted.';
 
 -- Complete ------------------------------------------------------------------------------------------------------
@@ -720,10 +734,12 @@ comment on function public.ops_unblock(uuid) is
   'Looks at every blocked step of a mission anew: one behind a cancelled, stopped or skipped step is skipped for it, one with no need left is made ready. The caller holds the mission.';
 
 create or replace function public.ops_unmet_needs(p_needs uuid[]) returns integer
-language sql stable set search_path = '' as $$
-  select count(*)::integer from public.ops_mission_steps n where n.id = any (p_needs)
-    and not (n.status = 'succeeded' or n.status = 'skipped' and n.skipped_for is null or n.status = 'failed' and n.on_failure = 'continue')
-$$;
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select count(*)::integer from public.ops_mission_steps n where n.id = any (p_needs)
+      and not (n.status = 'succeeded' or n.status = 'skipped' and n.skipped_for is null or n.status = 'failed' and n.on_failure = 'continue'));
+end $$;
 comment on function public.ops_unmet_needs(uuid[]) is
   'How many of these steps do not let a dependent go on: all but the succeeded, those skipped by their own condition, and failed ones whose on_failure is continue.';
 
@@ -789,6 +805,20 @@ comment on function public.ops_release_steps(text, jsonb) is
 
 -- Recovery: by anyone, needs no leader ---------------------------------------------------------------------------
 
+create or replace function public.ops_within_reach(p_failures jsonb) returns jsonb
+language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
+declare
+  v_missions uuid[];
+begin
+  v_missions := array(select m.id from public.ops_missions m where m.id = any (array(
+    select s.mission_id from public.ops_mission_steps s where s.id in (select (f ->> 'step_id')::uuid from jsonb_array_elements(p_failures) f)))
+    for no key update skip locked);
+  return (select coalesce(jsonb_agg(f), '[]') from jsonb_array_elements(p_failures) f
+    where (select s.mission_id from public.ops_mission_steps s where s.id = (f ->> 'step_id')::uuid) = any (v_missions));
+end $$;
+comment on function public.ops_within_reach(jsonb) is
+  'Of these steps the ones whose missions nobody else holds; they are locked now. The rest is the next call''s: recovery waits for nobody, so that a beat, which recovers twice, keeps the lock order.';
+
 create or replace function public.ops_recover_expired_leases(p_limit integer default 200) returns jsonb
 language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
 declare
@@ -805,14 +835,13 @@ begin
   from (select s.id, s.lease_epoch, s.worker_id from public.ops_mission_steps s
     where s.status = 'running' and s.lease_expires_at < v_now order by s.lease_expires_at limit p_limit) l;
   if v_ids is not null then
-    perform public.ops_lock_missions(v_ids);
     select count(*) filter (where s.status in ('queued', 'scheduled')) as requeued, count(*) filter (where s.status in ('failed', 'cancelled')) as failed
-    into v_requeued, v_failed from public.ops_settle(v_crashed, 'running', v_now) s;
+    into v_requeued, v_failed from public.ops_settle(public.ops_within_reach(v_crashed), 'running', v_now) s;
     perform public.ops_wake('ops_steps');
   end if;
   perform public.ops_engine_end(v_was);
   return jsonb_build_object('requeued_steps', v_requeued, 'failed_steps', v_failed,
-    'more', coalesce(cardinality(v_ids) >= p_limit, false));
+    'more', coalesce(cardinality(v_ids) >= p_limit and v_requeued + v_failed > 0, false));
 end $$;
 comment on function public.ops_recover_expired_leases(integer) is
   'Phase, also called by every worker: ends leases that ran out, up to p_limit: {requeued_steps, failed_steps, more}. Idempotent executors run again, others become dead letters of cause unknown. The state is rechecked in the write.';
@@ -836,7 +865,7 @@ begin
       case when s.lease_expires_at > v_now then 'ran past its timeout and its worker did not end it' else format('running without a live lease for over %s minutes', v_minutes) end as error
     from public.ops_mission_steps s where s.status = 'running' and (
       s.lease_expires_at < v_now - v_minutes * interval '1 minute'
-      or s.reserved_at < v_now - interval '1 minute' - coalesce(s.timeout_seconds, (v_policy -> 'executors' -> s.executor ->> 'timeout_seconds')::numeric,
+      or s.lease_expires_at > v_now and s.reserved_at < v_now - interval '1 minute' - coalesce(s.timeout_seconds, (v_policy -> 'executors' -> s.executor ->> 'timeout_seconds')::numeric,
         (v_policy ->> 'timeout_seconds')::numeric, 600) * interval '1 second')
     order by s.reserved_at limit 201) t;
   if v_found > 200 then
@@ -844,8 +873,7 @@ begin
       'stale_over_limit:' || date_trunc('hour', v_now));
   end if;
   if v_found > 0 then
-    perform public.ops_lock_missions(array(select (s ->> 'step_id')::uuid from jsonb_array_elements(v_stale) s));
-    select count(*) into v_recovered from public.ops_settle(v_stale, 'running', null);
+    select count(*) into v_recovered from public.ops_settle(public.ops_within_reach(v_stale), 'running', null);
   end if;
   select array_agg(m.mission_id) into v_missions from (
     select distinct b.mission_id from public.ops_mission_steps b where b.status = 'blocked' and b.updated_at < v_now - v_minutes * interval '1 minute'
@@ -863,16 +891,16 @@ comment on function public.ops_recover_stale_steps(numeric) is
 create or replace function public.ops_repair_missions(p_ids uuid[]) returns integer
 language plpgsql set search_path = '' as $$
 declare
+  v_ids uuid[] := array(select m.id from public.ops_missions m where m.id = any (p_ids) for no key update skip locked);
   v_id uuid;
 begin
-  perform from public.ops_missions m where m.id = any (p_ids) order by m.id for no key update;
-  foreach v_id in array p_ids loop
+  foreach v_id in array v_ids loop
     perform public.ops_unblock(v_id);
   end loop;
-  perform public.ops_refresh_missions(p_ids);
-  return cardinality(p_ids);
+  perform public.ops_refresh_missions(v_ids);
+  return cardinality(v_ids);
 end $$;
-comment on function public.ops_repair_missions(uuid[]) is 'Looks at the blocked steps of missions anew and counts them; answers how many missions it looked at.';
+comment on function public.ops_repair_missions(uuid[]) is 'Looks at the blocked steps of missions anew and counts them; answers how many it could; one that somebody holds is left to the next beat.';
 
 -- An operator's verbs -------------------------------------------------------------------------------------------
 
@@ -1075,6 +1103,34 @@ end $$;
 comment on function public.ops_requeue_dead_letter(uuid, text) is
   'Runs the step of a dead letter again in a new series: {id, state, step_id}. Twice at once is one series. Raises OPS_012, OPS_015.';
 
+create or replace function public.ops_requeue_dead_letters(p_filter jsonb default '{}', p_limit integer default 100, p_per_minute integer default null, p_reason text default null)
+returns jsonb language plpgsql set search_path = '' as $$
+declare
+  v_letter record;
+  v_was text;
+  v_count integer := 0;
+begin
+  for v_letter in
+    select d.id, d.step_id from public.ops_step_dead_letters d
+    where d.state = 'open' and (p_filter ->> 'executor' is null or d.executor = p_filter ->> 'executor') and (p_filter ->> 'kind' is null or d.kind = p_filter ->> 'kind')
+      and (p_filter ->> 'cause' is null or d.cause = p_filter ->> 'cause') and (p_filter ->> 'error_class' is null or d.error_class = p_filter ->> 'error_class')
+      and (p_filter ->> 'mission_id' is null or d.mission_id = (p_filter ->> 'mission_id')::uuid)
+    order by d.created_at, d.id limit p_limit
+  loop
+    perform public.ops_requeue_dead_letter(v_letter.id, p_reason);
+    if p_per_minute is not null and v_count > 0 then
+      v_was := public.ops_engine_begin();
+      update public.ops_mission_steps s set status = 'scheduled', ready_at = public.ops_clock() + v_count * interval '1 minute' / p_per_minute
+      where s.id = v_letter.step_id and s.status = 'queued';
+      perform public.ops_engine_end(v_was);
+    end if;
+    v_count := v_count + 1;
+  end loop;
+  return jsonb_build_object('requeued', v_count, 'more', v_count >= p_limit);
+end $$;
+comment on function public.ops_requeue_dead_letters(jsonb, integer, integer, text) is
+  'Requeues open dead letters, oldest first, that match {executor?, kind?, cause?, error_class?, mission_id?}, spread over time when p_per_minute is given: {requeued, more}.';
+
 create or replace function public.ops_discard_dead_letter(p_id uuid, p_reason text) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -1164,10 +1220,12 @@ end $$;
 comment on function public.ops_unregister_worker(text, uuid) is 'A worker says goodbye, so that its name is free at once: {removed}.';
 
 create or replace function public.ops_worker_config() returns jsonb
-language sql stable set search_path = '' as $$
-  select jsonb_build_object('worker_policy', public.ops_policy_value('worker_policy'), 'agent_roles', public.ops_policy_value('agent_roles'),
-    'switches', public.ops_policy_value('switches'))
-$$;
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object('worker_policy', public.ops_policy_value('worker_policy'), 'agent_roles', public.ops_policy_value('agent_roles'),
+      'switches', public.ops_policy_value('switches')));
+end $$;
 comment on function public.ops_worker_config() is 'The policies a worker needs: {worker_policy, agent_roles, switches}.';
 
 insert into public.ops_migrations (version, name) values ('0007', 'ops_steps') on conflict do nothing;

@@ -14,6 +14,7 @@ begin
     when 'approvals' then public.ops_expire_proposals()
     when 'leases' then public.ops_recover_expired_leases()
     when 'stale' then public.ops_recover_stale_steps(p_stale_minutes)
+    when 'breakers' then public.ops_check_breakers()
     when 'sweep' then public.ops_sweep()
   end;
 exception when others then
@@ -36,9 +37,59 @@ begin
 end $$;
 comment on function public.ops_sweep() is 'Phase: forgets counters nobody has touched for 40 days (the longest window is a month) and queues steps whose hold no longer stands: {swept, freed}.';
 
+-- Breakers: what keeps failing is paused by the loop itself ------------------------------------------------------
+
+create or replace function public.ops_failing(p_consecutive integer, p_since timestamptz)
+returns table (scope text, since timestamptz, last_error text)
+language plpgsql stable set search_path = '' as $$
+begin
+  return query
+  select n.scope, n.created_at, n.last_error
+  from (
+    select l.scope, l.created_at, first_value(l.last_error) over w as last_error, row_number() over w as place
+    from (
+      select 'executor:' || d.executor as scope, d.created_at, d.last_error from public.ops_step_dead_letters d where d.created_at > p_since
+      union all
+      select 'pattern:' || m.pattern_id, d.created_at, d.last_error from public.ops_step_dead_letters d join public.ops_missions m on m.id = d.mission_id
+      where d.created_at > p_since and m.pattern_id is not null) l
+    where l.created_at > coalesce((select b.window_start from public.ops_limits b where b.key = 'breaker:' || l.scope), '-infinity')
+    window w as (partition by l.scope order by l.created_at desc)) n
+  where n.place = p_consecutive and not exists (
+    -- A success since then breaks the row. Its event tells: they are found by time.
+    select from public.ops_agent_events e left join public.ops_missions m on m.id = e.mission_id
+    where e.created_at > n.created_at and e.type like 'step:%:succeeded'
+      and n.scope in ('executor:' || (e.data ->> 'executor'), 'pattern:' || m.pattern_id));
+end $$;
+comment on function public.ops_failing(integer, timestamptz) is
+  'Executors and patterns with so many dead letters in a row since a time (and since their breaker last opened), with no success among them; since is when the row began.';
+
+create or replace function public.ops_check_breakers() returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_now timestamptz := public.ops_clock();
+  v_policy jsonb := coalesce(public.ops_policy_value('worker_policy') -> 'breaker', '{}');
+  v_consecutive integer := coalesce(public.ops_integer(v_policy -> 'consecutive'), 10);
+  v_minutes numeric := coalesce((v_policy ->> 'window_minutes')::numeric, 60);
+  v_opened integer := 0;
+  v_row record;
+begin
+  for v_row in select f.* from public.ops_failing(v_consecutive, v_now - v_minutes * interval '1 minute') f order by f.scope loop
+    insert into public.ops_limits as l (key, window_start, updated_at) values ('breaker:' || v_row.scope, v_now, v_now)
+    on conflict (key) do update set window_start = v_now, updated_at = v_now where l.window_start < v_row.since;
+    continue when not found;
+    perform public.ops_pause(v_row.scope, 'drain', format('breaker: %s dead letters in a row, the last: %s', v_consecutive, left(v_row.last_error, 300)));
+    perform public.ops_raise_event('switch:breaker_opened', jsonb_build_object('scope', v_row.scope, 'consecutive', v_consecutive,
+      'since', v_row.since, 'error', left(v_row.last_error, 2000), 'resume', format('ops-loop resume %s', v_row.scope)));
+    v_opened := v_opened + 1;
+  end loop;
+  return jsonb_build_object('opened', v_opened);
+end $$;
+comment on function public.ops_check_breakers() is
+  'Phase: pauses what keeps failing (worker_policy.breaker: 10 dead letters in a row within 60 minutes unless told), with the cause and an event: {opened}. `ops-loop resume <scope>` or ops_resume lets it run again and starts the count anew.';
+
 create or replace function public.ops_phases(p_switches jsonb) returns text[]
 language sql stable set search_path = '' as $$
-  select array(select p.phase from unnest(array['events', 'reactions', 'gates', 'approvals', 'leases', 'stale', 'sweep']) with ordinality p(phase, n)
+  select array(select p.phase from unnest(array['events', 'reactions', 'gates', 'approvals', 'leases', 'stale', 'breakers', 'sweep']) with ordinality p(phase, n)
     where not (coalesce(public.ops_switch_mode(p_switches, 'all'), public.ops_switch_mode(p_switches, 'heartbeat'), 'run') in ('drain', 'halt')
         and p.phase in ('events', 'reactions', 'gates', 'approvals'))
       and not (coalesce(public.ops_switch_mode(p_switches, 'reactions'), 'run') in ('drain', 'halt') and p.phase = 'reactions')
@@ -77,7 +128,7 @@ begin
   return v_answer;
 end $$;
 comment on function public.ops_heartbeat(integer, integer, numeric, text, uuid) is
-  'One round: decide events, process reactions, gate again, expire approvals, recover expired leases and stale steps, sweep. Answers the counts, failures, and more: call again until it is false, passing beat_id on. Source reactive leaves no row. Any number at once equal one.';
+  'One round: decide events, process reactions, gate again, expire approvals, recover expired leases and stale steps, open breakers, sweep. Answers the counts, failures, and more: call again until it is false, passing beat_id on. Source reactive leaves no row. Any number at once equal one.';
 
 create or replace function public.ops_beat_counts(p_phases jsonb) returns jsonb
 language sql immutable set search_path = '' as $$

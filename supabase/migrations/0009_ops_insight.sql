@@ -24,8 +24,9 @@ comment on function public.ops_say_time(timestamptz, timestamptz) is 'A time in 
 
 create or replace function public.ops_say_when(p_at timestamptz, p_now timestamptz) returns text
 language sql stable set search_path = '' as $$
-  select format('%s (%s %s)', public.ops_say_time(p_at, p_now), public.ops_say_span(abs(extract(epoch from p_at - p_now))),
-    case when p_at > p_now then 'left' else 'ago' end)
+  select format('%s (%s)', public.ops_say_time(p_at, p_now), case when abs(d.seconds) < 0.1 then 'just now'
+    when d.seconds > 0 then public.ops_say_span(d.seconds) || ' left' else public.ops_say_span(-d.seconds) || ' ago' end)
+  from (select extract(epoch from p_at - p_now) as seconds) d
 $$;
 comment on function public.ops_say_when(timestamptz, timestamptz) is 'A time with its distance from now: 12:04 UTC (3 minutes left).';
 
@@ -300,7 +301,7 @@ $$;
 comment on function public.ops_say_decided_event(public.ops_agent_events, bigint, jsonb, timestamptz) is 'When, under which revision and how an event was decided, in words.';
 
 create or replace function public.ops_explain_event(p_id uuid) returns jsonb
-language plpgsql stable set search_path = '' set timezone = 'UTC' as $$
+language plpgsql stable set search_path = '' set timezone = 'UTC' set jit = off as $$
 declare
   v_now timestamptz := public.ops_clock();
   v_event public.ops_agent_events;
@@ -437,7 +438,7 @@ end $$;
 comment on function public.ops_say_proposal(public.ops_mission_proposals, jsonb, jsonb, timestamptz) is 'What a proposal waits for, or how it was decided, in words.';
 
 create or replace function public.ops_explain_proposal(p_id uuid) returns jsonb
-language plpgsql stable set search_path = '' set timezone = 'UTC' as $$
+language plpgsql stable set search_path = '' set timezone = 'UTC' set jit = off as $$
 declare
   v_now timestamptz := public.ops_clock();
   v_proposal public.ops_mission_proposals;
@@ -634,7 +635,7 @@ $$;
 comment on function public.ops_step_attempts(uuid) is 'The latest 100 attempts of a step, oldest first: the columns of ops_action_runs and lease_epoch.';
 
 create or replace function public.ops_explain_step(p_id uuid) returns jsonb
-language plpgsql stable set search_path = '' set timezone = 'UTC' as $$
+language plpgsql stable set search_path = '' set timezone = 'UTC' set jit = off as $$
 declare
   v_now timestamptz := public.ops_clock();
   v_step public.ops_mission_steps;
@@ -661,7 +662,7 @@ comment on function public.ops_explain_step(uuid) is
 -- Why: a mission, and any id ----------------------------------------------------------------------------------------
 
 create or replace function public.ops_explain_mission(p_id uuid) returns jsonb
-language plpgsql stable set search_path = '' set timezone = 'UTC' as $$
+language plpgsql stable set search_path = '' set timezone = 'UTC' set jit = off as $$
 declare
   v_now timestamptz := public.ops_clock();
   v_mission public.ops_missions;
@@ -874,7 +875,7 @@ $$;
 comment on function public.ops_trace_level(jsonb, jsonb) is 'Hangs the finished children {key: [node]} under the nodes of one level: {parent key: [node]}.';
 
 create or replace function public.ops_trace(p_id uuid) returns jsonb
-language plpgsql stable set search_path = '' set timezone = 'UTC' as $$
+language plpgsql stable set search_path = '' set timezone = 'UTC' set jit = off as $$
 declare
   v_found record := public.ops_find(p_id);
   v_root record := public.ops_trace_root(v_found.kind, v_found.id);
@@ -957,7 +958,7 @@ comment on function public.ops_count_finished(timestamptz) is
   'Finished rows by status {table: {status: n}}: all of them and exact while a table is small, else those of the last 24 hours, estimated from a fixed sample of its pages. shares: per cent of the pages counted.';
 
 create or replace function public.ops_count_open() returns jsonb
-language sql stable set search_path = '' as $$
+language sql stable set search_path = '' set enable_seqscan = off as $$
   with step as materialized (
     select s.status, count(*) as n from public.ops_mission_steps s where s.status = 'queued' group by 1
     union all select s.status, count(*) from public.ops_mission_steps s where s.status = 'running' group by 1
@@ -979,7 +980,7 @@ $$;
 comment on function public.ops_count_open() is 'Rows that are not finished, by status, exact, from the partial indexes: {table: {status: n}}; dead letters and radar in full.';
 
 create or replace function public.ops_latencies(p_now timestamptz) returns jsonb
-language sql stable set search_path = '' as $$
+language sql stable set search_path = '' set enable_seqscan = off as $$
   with mission as materialized (
     (select m.id from public.ops_missions m where m.created_at > p_now - interval '1 hour' order by m.created_at desc limit 1000)
     union
@@ -1006,7 +1007,7 @@ comment on function public.ops_latencies(timestamptz) is
   'Milliseconds over the last hour {name: {p50_ms, p95_ms, samples}}: event_to_proposal, ready_to_claimed (first claims), step_run (latest attempts). From the newest 5,000 proposals and 2,000 missions at most.';
 
 create or replace function public.ops_status() returns jsonb
-language plpgsql stable set search_path = '' set timezone = 'UTC' as $$
+language plpgsql stable set search_path = '' set timezone = 'UTC' set jit = off as $$
 declare
   v_now timestamptz := public.ops_clock();
   v_open jsonb := public.ops_count_open();
@@ -1090,7 +1091,7 @@ $$;
 comment on function public.ops_health_problems(jsonb, timestamptz) is 'What is wrong, in sentences; severe ones make the loop unhealthy, the others degraded.';
 
 create or replace function public.ops_health() returns jsonb
-language plpgsql stable set search_path = '' set timezone = 'UTC' as $$
+language plpgsql stable set search_path = '' set timezone = 'UTC' set jit = off as $$
 declare
   v_now timestamptz := public.ops_clock();
   v_numbers jsonb := public.ops_health_numbers(v_now);
@@ -1113,18 +1114,18 @@ language sql stable set search_path = '' as $$
 $$;
 comment on function public.ops_kept_since(timestamptz) is 'Since when every finished row must still be there: the shortest retention, 90 days without a policy.';
 
-create or replace function public.ops_check_events(p_now timestamptz) returns table (invariant text, entity text, id text, detail jsonb)
+create or replace function public.ops_check_events(p_since timestamptz) returns table (invariant text, entity text, id text, detail jsonb)
 language sql stable set search_path = '' as $$
   select case when e.outcome is null then 'event_closed_without_outcome' else 'event_open_with_outcome' end, 'event', e.id::text,
     jsonb_build_object('type', e.type, 'outcome', e.outcome, 'processed_at', e.processed_at)
   from public.ops_agent_events e where (e.processed_at is null) <> (e.outcome is null)
   union all
   select 'fired_event_without_reaction', 'event', e.id::text, jsonb_build_object('type', e.type, 'revision', e.revision)
-  from public.ops_agent_events e where e.outcome = 'fired' and e.decided_at > public.ops_kept_since(p_now)
+  from public.ops_agent_events e where e.outcome = 'fired' and e.decided_at > p_since
     and not exists (select from public.ops_agent_reactions r where r.event_id = e.id)
   union all
   select 'fired_decision_without_reaction', 'event', d.event_id::text, jsonb_build_object('pattern_id', d.pattern_id, 'revision', d.revision)
-  from public.ops_event_decisions d where d.outcome = 'fired' and d.decided_at > public.ops_kept_since(p_now)
+  from public.ops_event_decisions d where d.outcome = 'fired' and d.decided_at > p_since
     and not exists (select from public.ops_agent_reactions r where r.event_id = d.event_id and r.pattern_id = d.pattern_id)
   union all
   select 'reaction_left_processing', 'reaction', r.id::text, jsonb_build_object('event_id', r.event_id, 'pattern_id', r.pattern_id)
@@ -1132,7 +1133,7 @@ language sql stable set search_path = '' as $$
   union all
   select 'reaction_done_without_proposal', 'reaction', r.id::text, jsonb_build_object('event_id', r.event_id, 'pattern_id', r.pattern_id, 'proposal_id', r.proposal_id)
   from public.ops_agent_reactions r where r.status = 'done' and (r.proposal_id is null
-    or r.updated_at > public.ops_kept_since(p_now) and not exists (select from public.ops_mission_proposals p where p.id = r.proposal_id))
+    or r.updated_at > p_since and not exists (select from public.ops_mission_proposals p where p.id = r.proposal_id))
   union all
   select 'depth_over_limit', 'mission', m.id::text, jsonb_build_object('depth', m.depth, 'max_depth', b.max_depth)
   from (select greatest(8, max(coalesce(public.ops_integer(h.value -> 'max_depth'), 8))) as max_depth from public.ops_policy_history h where h.key = 'loop_limits') b
@@ -1140,14 +1141,14 @@ language sql stable set search_path = '' as $$
 $$;
 comment on function public.ops_check_events(timestamptz) is 'Invariants of events, decisions and reactions; the depth of a mission is held against the largest max_depth there ever was.';
 
-create or replace function public.ops_check_proposals(p_now timestamptz) returns table (invariant text, entity text, id text, detail jsonb)
+create or replace function public.ops_check_proposals(p_since timestamptz) returns table (invariant text, entity text, id text, detail jsonb)
 language sql stable set search_path = '' as $$
   select 'two_proposals_for_one_reaction', 'event', p.event_id::text, jsonb_build_object('pattern_id', p.pattern_id, 'proposals', jsonb_agg(p.id order by p.created_at))
   from public.ops_mission_proposals p where p.source = 'reaction' and p.event_id is not null group by p.event_id, p.pattern_id having count(*) > 1
   union all
   select 'approved_without_one_mission', 'proposal', p.id::text, jsonb_build_object('status', p.status, 'missions', m.n)
   from public.ops_mission_proposals p cross join lateral (select count(*) as n from public.ops_missions m where m.proposal_id = p.id) m
-  where p.status in ('approved', 'auto_approved') and m.n <> 1 and (m.n > 1 or coalesce(p.approved_at, p.updated_at) > public.ops_kept_since(p_now))
+  where p.status in ('approved', 'auto_approved') and m.n <> 1 and (m.n > 1 or coalesce(p.approved_at, p.updated_at) > p_since)
   union all
   select 'mission_without_approval', 'mission', m.id::text, jsonb_build_object('proposal_id', p.id, 'status', p.status)
   from public.ops_missions m join public.ops_mission_proposals p on p.id = m.proposal_id where p.status not in ('approved', 'auto_approved')
@@ -1157,7 +1158,8 @@ comment on function public.ops_check_proposals(timestamptz) is 'Invariants of pr
 create or replace function public.ops_check_missions() returns table (invariant text, entity text, id text, detail jsonb)
 language sql stable set search_path = '' as $$
   with counted as (
-    select s.mission_id, count(*) as steps, count(*) filter (where public.ops_is_open(s.status)) as open, bool_or(s.lease_epoch > 0) as touched,
+    -- Statuses written out: a function call per row would take most of the time.
+    select s.mission_id, count(*) as steps, count(*) filter (where s.status in ('blocked', 'scheduled', 'queued', 'running')) as open, bool_or(s.lease_epoch > 0) as touched,
       count(*) filter (where s.status = 'failed' and s.on_failure = 'stop') as failed, count(*) filter (where s.status = 'cancelled') as cancelled
     from public.ops_mission_steps s group by s.mission_id
   ), fact as (
@@ -1168,8 +1170,8 @@ language sql stable set search_path = '' as $$
   )
   select 'mission_status_not_function_of_steps', 'mission', f.id::text, to_jsonb(f) - array['id', 'whole']
   from fact f
-  where f.whole and (f.open_steps, f.failed_steps, f.cancelled_steps) is distinct from (f.open::integer, f.failed::integer, f.cancelled::integer)
-    or f.whole and f.open = 0 and f.status <> public.ops_mission_status(0, f.failed::integer, f.cancelled::integer)
+  where f.whole and (f.open_steps, f.failed_steps, f.cancelled_steps) is distinct from (f.open, f.failed, f.cancelled)
+    or f.whole and f.open = 0 and f.status <> case when f.failed > 0 then 'failed' when f.cancelled > 0 then 'cancelled' else 'succeeded' end
     -- A claim that finds the mission locked leaves approved to be turned into running by the next transition.
     or f.open > 0 and f.status not in ('approved', case when f.touched then 'running' else 'approved' end)
     or (f.open = 0) <> (f.completed_at is not null)
@@ -1178,25 +1180,28 @@ comment on function public.ops_check_missions() is 'Missions whose status or cou
 
 create or replace function public.ops_check_steps() returns table (invariant text, entity text, id text, detail jsonb)
 language sql stable set search_path = '' as $$
-  select c.invariant, 'step', s.id::text, jsonb_build_object('mission_id', s.mission_id, 'key', s.key, 'status', s.status, 'lease_epoch', s.lease_epoch) || c.detail
-  from public.ops_mission_steps s cross join lateral (
-    select 'running_without_lease', jsonb_build_object('worker_id', s.worker_id, 'lease_expires_at', s.lease_expires_at)
+  with wrong as (
+    select 'running_without_lease' as invariant, s as step from public.ops_mission_steps s
     where s.status = 'running' and (s.worker_id is null or s.lease_expires_at is null or s.reserved_at is null)
     union all
-    select 'running_without_attempt', '{}'::jsonb
-    where s.status = 'running' and not exists (select from public.ops_action_runs r where r.run_id = s.id::text || ':' || s.lease_epoch and r.status = 'started')
+    select 'running_without_attempt', s from public.ops_mission_steps s left join public.ops_action_runs r on r.run_id = s.id::text || ':' || s.lease_epoch
+    where s.status = 'running' and r.status is distinct from 'started'
     union all
-    select 'lease_without_running', jsonb_build_object('lease_expires_at', s.lease_expires_at) where s.status <> 'running' and s.lease_expires_at is not null
+    select 'lease_without_running', s from public.ops_mission_steps s where s.status <> 'running' and s.lease_expires_at is not null
     union all
-    select 'wait_reason_without_scheduled', jsonb_build_object('wait_reason', s.wait_reason) where s.wait_reason is not null and s.status <> 'scheduled'
+    select 'wait_reason_without_scheduled', s from public.ops_mission_steps s where s.wait_reason is not null and s.status <> 'scheduled'
     union all
-    select 'success_without_attempt', '{}'
-    where s.status = 'succeeded' and exists (select from public.ops_action_runs r where r.run_id >= s.id::text || ':' and r.run_id < s.id::text || ';')
-      and not exists (select from public.ops_action_runs r where r.run_id = s.id::text || ':' || s.lease_epoch and r.status = 'succeeded')
+    -- Attempts may be archived before their step: then none is left.
+    select 'success_without_attempt', s from public.ops_mission_steps s left join public.ops_action_runs r on r.run_id = s.id::text || ':' || s.lease_epoch and r.status = 'succeeded'
+    where s.status = 'succeeded' and r.run_id is null
+      and exists (select from public.ops_action_runs a where a.run_id >= s.id::text || ':' and a.run_id < s.id::text || ';')
     union all
-    select 'skipped_for_no_cause', jsonb_build_object('skipped_for', s.skipped_for, 'that_is', f.status)
-    from public.ops_mission_steps f where s.status = 'skipped' and f.id = s.skipped_for and f.status not in ('failed', 'cancelled')
-  ) c(invariant, detail)
+    select 'skipped_for_no_cause', s from public.ops_mission_steps s join public.ops_mission_steps f on f.id = s.skipped_for
+    where s.status = 'skipped' and f.status not in ('failed', 'cancelled')
+  )
+  select w.invariant, 'step', (w.step).id::text, jsonb_build_object('mission_id', (w.step).mission_id, 'key', (w.step).key, 'status', (w.step).status, 'lease_epoch', (w.step).lease_epoch,
+    'worker_id', (w.step).worker_id, 'lease_expires_at', (w.step).lease_expires_at, 'wait_reason', (w.step).wait_reason, 'skipped_for', (w.step).skipped_for)
+  from wrong w
 $$;
 comment on function public.ops_check_steps() is 'Invariants of single steps: leases, attempts, waits.';
 
@@ -1216,8 +1221,34 @@ comment on function public.ops_check_needs() is 'Blocked steps that nothing open
 
 create or replace function public.ops_check_attempts() returns table (invariant text, entity text, id text, detail jsonb)
 language sql stable set search_path = '' as $$
-  with attempt as materialized (
-    select r.run_id, r.step_id, split_part(r.run_id, ':', 2)::bigint as epoch, r.status, r.started_at, r.completed_at from public.ops_action_runs r
+  with wrong as (
+    select 'success_not_kept' as invariant, r.run_id, r.step_id, r.status, r.completed_at
+    from public.ops_action_runs r join public.ops_mission_steps s on s.id = r.step_id where r.status = 'succeeded' and s.status <> 'succeeded'
+    union all
+    select 'epoch_reused', r.run_id, r.step_id, r.status, r.completed_at
+    from public.ops_action_runs r left join public.ops_mission_steps s on s.id = r.step_id
+    where left(r.run_id, 37) <> r.step_id::text || ':' or substr(r.run_id, 38)::bigint > s.lease_epoch
+    union all
+    select 'attempt_left_started', r.run_id, r.step_id, r.status, r.completed_at
+    from public.ops_action_runs r join public.ops_mission_steps s on s.id = r.step_id
+    where r.status = 'started' and (s.status <> 'running' or r.run_id <> s.id::text || ':' || s.lease_epoch)
+    union all
+    select 'attempt_end_contradicts_status', r.run_id, r.step_id, r.status, r.completed_at
+    from public.ops_action_runs r where (r.status = 'started') <> (r.completed_at is null)
+  )
+  select w.invariant, 'attempt', w.run_id, jsonb_build_object('status', w.status, 'completed_at', w.completed_at, 'step_id', w.step_id, 'step_status', s.status, 'lease_epoch', s.lease_epoch)
+  from wrong w left join public.ops_mission_steps s on s.id = w.step_id
+$$;
+comment on function public.ops_check_attempts() is 'Invariants of single attempts: their success is kept, their epoch is the past of their step, none is left open.';
+
+create or replace function public.ops_check_leases() returns table (invariant text, entity text, id text, detail jsonb)
+language sql stable set search_path = '' as $$
+  with again as materialized (
+    -- Of two attempts at a step, one has an epoch past 1.
+    select distinct r.step_id from public.ops_action_runs r where substr(r.run_id, 38) <> '1'
+  ), attempt as materialized (
+    select r.run_id, r.step_id, substr(r.run_id, 38)::bigint as epoch, r.status, r.started_at, r.completed_at
+    from again a join public.ops_action_runs r on r.run_id >= a.step_id::text || ':' and r.run_id < a.step_id::text || ';'
   )
   select 'overlapping_leases', 'attempt', a.run_id, jsonb_build_object('started_at', a.started_at, 'earlier', a.earlier, 'earlier_ended_at', a.ended_at)
   from (select t.*, lag(t.run_id) over w as earlier, lag(coalesce(t.completed_at, 'infinity')) over w as ended_at from attempt t window w as (partition by t.step_id order by t.epoch)) a
@@ -1226,25 +1257,13 @@ language sql stable set search_path = '' as $$
   union all
   select 'two_successes_for_one_step', 'step', a.step_id::text, jsonb_build_object('attempts', jsonb_agg(a.run_id order by a.epoch))
   from attempt a where a.status = 'succeeded' group by a.step_id having count(*) > 1
-  union all
-  select 'success_not_kept', 'attempt', a.run_id, jsonb_build_object('step_status', s.status, 'lease_epoch', s.lease_epoch)
-  from attempt a join public.ops_mission_steps s on s.id = a.step_id where a.status = 'succeeded' and s.status <> 'succeeded'
-  union all
-  select 'epoch_reused', 'attempt', a.run_id, jsonb_build_object('lease_epoch', s.lease_epoch, 'step_id', a.step_id)
-  from attempt a join public.ops_mission_steps s on s.id = a.step_id where a.epoch > s.lease_epoch or a.run_id <> a.step_id::text || ':' || a.epoch
-  union all
-  select 'attempt_left_started', 'attempt', a.run_id, jsonb_build_object('step_status', s.status, 'lease_epoch', s.lease_epoch)
-  from attempt a join public.ops_mission_steps s on s.id = a.step_id where a.status = 'started' and (s.status <> 'running' or s.lease_epoch <> a.epoch)
-  union all
-  select 'attempt_end_contradicts_status', 'attempt', a.run_id, jsonb_build_object('status', a.status, 'completed_at', a.completed_at)
-  from attempt a where (a.status = 'started') <> (a.completed_at is null)
 $$;
-comment on function public.ops_check_attempts() is 'Invariants of attempts: one lease at a time, one success, epochs that only rise, none left open.';
+comment on function public.ops_check_leases() is 'Steps tried more than once: never two leases at a time, never two successes.';
 
-create or replace function public.ops_check_dead_letters(p_now timestamptz) returns table (invariant text, entity text, id text, detail jsonb)
+create or replace function public.ops_check_dead_letters(p_since timestamptz) returns table (invariant text, entity text, id text, detail jsonb)
 language sql stable set search_path = '' as $$
   select 'failed_step_without_dead_letter', 'step', s.id::text, jsonb_build_object('mission_id', s.mission_id, 'key', s.key, 'series', s.series)
-  from public.ops_mission_steps s where s.status = 'failed' and s.updated_at > public.ops_kept_since(p_now)
+  from public.ops_mission_steps s where s.status = 'failed' and s.updated_at > p_since
     and not exists (select from public.ops_step_dead_letters d where d.step_id = s.id and d.series = s.series)
   union all
   select 'dead_letter_without_failed_step', 'dead_letter', d.id::text, jsonb_build_object('step_id', s.id, 'step_status', s.status, 'series', d.series, 'step_series', s.series)
@@ -1256,36 +1275,37 @@ language sql stable set search_path = '' as $$
 $$;
 comment on function public.ops_check_dead_letters(timestamptz) is 'One dead letter per failed step and series, and none otherwise.';
 
-create or replace function public.ops_check_holds() returns table (invariant text, entity text, id text, detail jsonb)
+create or replace function public.ops_check_holds(p_now timestamptz) returns table (invariant text, entity text, id text, detail jsonb)
 language sql stable set search_path = '' as $$
   select 'held_without_cause', 'step', (array_agg(s.id order by s.id))[1]::text, jsonb_build_object('wait_reason', s.wait_reason, 'steps', count(*))
   from public.ops_mission_steps s
-  cross join (select public.ops_policy_value('switches') as switches, public.ops_policy_value('worker_policy') as policy) p
-  where s.wait_reason is not null and not case
-    when s.wait_reason like 'switch:%' then public.ops_switch_mode(p.switches, substr(s.wait_reason, 8)) is not null
-    when s.wait_reason like 'policy:%' then coalesce(public.ops_executor_hold('{}', p.policy, s.executor) = s.wait_reason, false)
-    when s.wait_reason like 'limit:executor:%' then coalesce(p.policy -> 'executors' -> s.executor ? 'max_running', false)
-    when s.wait_reason like 'rate:executor:%' then coalesce(p.policy -> 'executors' -> s.executor ? 'rate', false)
-    else true end
+  -- A claim that had read the old policy may hold a step after the change; the next recovery lets it go.
+  where s.wait_reason is not null and s.updated_at < p_now - interval '15 minutes'
+    and not public.ops_hold_stands(s.wait_reason, public.ops_policy_value('switches'), public.ops_policy_value('worker_policy'))
   group by s.wait_reason
 $$;
-comment on function public.ops_check_holds() is 'Steps held for a switch, list or bound that today''s policies do not have: nothing would let them go. One row per reason.';
+comment on function public.ops_check_holds(timestamptz) is
+  'Steps held for over 15 minutes for a switch, list or bound that today''s policies do not have: recovery should have let them go. One row per reason.';
 
 create or replace function public.ops_check_caps(p_now timestamptz) returns table (invariant text, entity text, id text, detail jsonb)
 language sql stable set search_path = '' as $$
   with policy as (
     select c.value as caps, c.version as caps_version, a.value as auto, a.version as auto_version, c.value ->> 'time_zone' as zone, a.value ->> 'time_zone' as auto_zone
     from (select 1) one left join public.ops_policy c on c.key = 'proposal_caps' left join public.ops_policy a on a.key = 'auto_approve'
+  ), gated as (
+    select p.id, p.status, p.source, p.pattern_id, p.gated_at, p.approved_at, p.created_at, p.policy_snapshot, date_trunc('day', p.gated_at, coalesce(y.zone, 'UTC')) as day,
+      date_trunc('hour', p.gated_at, coalesce(y.zone, 'UTC')) as hour, date_trunc('day', p.gated_at, coalesce(y.auto_zone, 'UTC')) as auto_day
+    from public.ops_mission_proposals p cross join policy y
+    where p.gated_at >= date_trunc('day', p_now, coalesce(y.zone, 'UTC')) - interval '1 day' and p.status <> 'rejected'
+      and (y.caps ?| array['daily_limit', 'hourly_limit', 'per_source', 'per_pattern'] or y.auto ? 'daily_limit')
   ), ranked as (
     -- How many of its window were counted when it was: later rejections only make these numbers smaller.
-    select p.id, p.status, p.source, p.pattern_id, p.gated_at, p.approved_at, p.policy_snapshot,
-      count(*) over (partition by public.ops_window_start('day', y.zone, p.gated_at) order by p.gated_at, p.created_at, p.id) as of_day,
-      count(*) over (partition by public.ops_window_start('hour', y.zone, p.gated_at) order by p.gated_at, p.created_at, p.id) as of_hour,
-      count(*) over (partition by public.ops_window_start('day', y.zone, p.gated_at), p.source order by p.gated_at, p.created_at, p.id) as of_source,
-      count(*) over (partition by public.ops_window_start('day', y.zone, p.gated_at), p.pattern_id order by p.gated_at, p.created_at, p.id) as of_pattern,
-      count(*) filter (where p.status = 'auto_approved') over (partition by public.ops_window_start('day', y.auto_zone, p.gated_at) order by p.gated_at, p.created_at, p.id) as of_auto
-    from public.ops_mission_proposals p cross join policy y
-    where p.gated_at >= public.ops_window_start('day', y.zone, p_now) - interval '1 day' and p.status <> 'rejected'
+    select g.*, count(*) over (partition by g.day order by g.gated_at, g.created_at, g.id) as of_day,
+      count(*) over (partition by g.hour order by g.gated_at, g.created_at, g.id) as of_hour,
+      count(*) over (partition by g.day, g.source order by g.gated_at, g.created_at, g.id) as of_source,
+      count(*) over (partition by g.day, g.pattern_id order by g.gated_at, g.created_at, g.id) as of_pattern,
+      count(*) filter (where g.status = 'auto_approved') over (partition by g.auto_day order by g.gated_at, g.created_at, g.id) as of_auto
+    from gated g
   )
   select 'caps_exceeded', 'proposal', r.id::text, jsonb_build_object('cap', k.cap, 'limit', public.ops_integer(k.bound), 'used', k.used)
   from ranked r cross join policy y
@@ -1332,20 +1352,22 @@ $$;
 comment on function public.ops_check_policies() is 'Policies without their history, and compiled patterns that are not today''s matrix.';
 
 create or replace function public.ops_check_invariants() returns table (invariant text, entity text, id text, detail jsonb)
-language plpgsql stable set search_path = '' set timezone = 'UTC' as $$
+language plpgsql stable set search_path = '' set timezone = 'UTC' set jit = off set work_mem = '64MB' as $$
 declare
   v_now timestamptz := public.ops_clock();
+  v_since timestamptz := public.ops_kept_since(v_now);
 begin
   return query
   select c.* from (
-    select e.* from public.ops_check_events(v_now) e
-    union all select p.* from public.ops_check_proposals(v_now) p
+    select e.* from public.ops_check_events(v_since) e
+    union all select p.* from public.ops_check_proposals(v_since) p
     union all select m.* from public.ops_check_missions() m
     union all select s.* from public.ops_check_steps() s
     union all select n.* from public.ops_check_needs() n
     union all select a.* from public.ops_check_attempts() a
-    union all select d.* from public.ops_check_dead_letters(v_now) d
-    union all select h.* from public.ops_check_holds() h
+    union all select l.* from public.ops_check_leases() l
+    union all select d.* from public.ops_check_dead_letters(v_since) d
+    union all select h.* from public.ops_check_holds(v_now) h
     union all select k.* from public.ops_check_caps(v_now) k
     union all select b.* from public.ops_check_bounds() b
     union all select y.* from public.ops_check_policies() y) c

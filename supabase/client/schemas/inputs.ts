@@ -64,6 +64,15 @@ export const ExecutorRegistration = z.strictObject({
   }),
 });
 
+/** Which dead letters; all given members must hold. */
+export const DeadLetterFilter = z.strictObject({
+  executor: z.string().optional(),
+  kind: z.string().optional(),
+  cause: z.enum(terms.deadLetterCauses).optional(),
+  error_class: z.string().optional(),
+  mission_id: z.uuid().optional(),
+});
+
 export const RadarInput = z.strictObject({
   title: z.string().min(1).max(500),
   description: z.string().max(20_000).optional(),

@@ -55,6 +55,13 @@ export const WorkerPolicy = z.strictObject({
       cap_seconds: z.number().positive().max(604_800).optional(),
     })
     .optional(),
+  /** So many dead letters in a row within the window, and the loop pauses that executor or pattern by itself. */
+  breaker: z
+    .strictObject({
+      consecutive: whole(1, 100_000).optional(),
+      window_minutes: z.number().positive().max(minutesPerYear).optional(),
+    })
+    .optional(),
   /** Filters: missing means any executor, empty means none. */
   allowed_executors: z.array(word).max(1000).optional(),
   blocked_executors: z.array(word).max(1000).optional(),
