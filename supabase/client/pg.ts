@@ -30,10 +30,12 @@ export function isoTime(text: string): string {
   return /[+-]\d\d$/.test(iso) ? `${iso}:00` : iso;
 }
 
-/** Opens a pool; nothing connects before the first call. Errors of idle connections are the next call's to report. */
+/** Opens a pool; nothing connects before the first call. What breaks a connection is the next call's to report. */
 export function openDatabase(config: pg.PoolConfig): Database {
   const pool = new pg.Pool({ connectionTimeoutMillis: 5_000, keepAlive: true, max: 10, ...config, types });
   pool.on('error', () => {});
+  // A connection that breaks while it is in use says so twice: to its query, and here, where nobody else listens.
+  pool.on('connect', (client) => client.on('error', () => {}));
   const port = createPort((request, options) => sendWithRetry(pool, request, options));
   return { port, pool, close: () => pool.end() };
 }

@@ -449,7 +449,7 @@ declare
 begin
   perform public.ops_raise_flag('ops_steps');
   update public.ops_workers w set seen_at = v_now, executors = p_executors where w.name = p_worker and w.seen_at < v_now - interval '5 seconds';
-  return jsonb_build_object('next_due_at', (
+  return jsonb_build_object('now', v_now, 'next_due_at', (
     select min(t.at) from (
       (select s.ready_at as at from public.ops_mission_steps s where s.status = 'scheduled' and s.wait_reason is null order by s.ready_at limit 1)
       union all
@@ -459,7 +459,7 @@ begin
       where b.bounds ? 'rate' and exists (select from public.ops_mission_steps s where s.wait_reason = 'rate:executor:' || b.executor)) t));
 end $$;
 comment on function public.ops_worker_idle(text, text[]) is
-  'A worker found nothing: raises the wake-up flag and answers {next_due_at}. The worker looks once more afterwards, then waits.';
+  'A worker found nothing: raises the wake-up flag and answers {now, next_due_at}. The worker looks once more afterwards, then waits.';
 
 -- Renew ---------------------------------------------------------------------------------------------------------
 

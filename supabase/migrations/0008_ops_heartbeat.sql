@@ -124,11 +124,13 @@ begin
     || jsonb_build_object('failures', v_failures, 'phases', cardinality(v_phases));
   if v_beat is not null then
     perform public.ops_record_beat(v_beat, p_source, v_answer, v_started);
+  elsif not v_more then
+    perform public.ops_raise_flag('ops_events');
   end if;
   return v_answer;
 end $$;
 comment on function public.ops_heartbeat(integer, integer, numeric, text, uuid) is
-  'One round: decide events, process reactions, gate again, expire approvals, recover expired leases and stale steps, open breakers, sweep. Answers the counts, failures, and more: call again until it is false, passing beat_id on. Source reactive leaves no row. Any number at once equal one.';
+  'One round: decide events, process reactions, gate again, expire approvals, recover expired leases and stale steps, open breakers, sweep. Answers the counts, failures, and more: call again until it is false, passing beat_id on. Source reactive leaves no row, and raises the wake-up flag for events when nothing is left. Any number at once equal one.';
 
 create or replace function public.ops_beat_counts(p_phases jsonb) returns jsonb
 language sql immutable set search_path = '' as $$

@@ -15,14 +15,19 @@ import {
   steadyRandom,
 } from './worker-kit.js';
 
-function wakeupWith({ listening = true, writing = (): boolean => false, nextDue = (): string | null => null } = {}) {
+function wakeupWith({
+  listening = true,
+  writing = (): boolean => false,
+  nextDue = (): string | null => null,
+  aheadMs = 0,
+} = {}) {
   const clock = manualClock(0);
   const flags: number[] = [];
   const wakeup = new Wakeup({
     port: {
       workerIdle: async () => {
         flags.push(clock.now());
-        return { next_due_at: nextDue() };
+        return { now: new Date(clock.wall() - aheadMs).toISOString(), next_due_at: nextDue() };
       },
     },
     clock,
@@ -104,6 +109,17 @@ describe('an idle worker', () => {
     await early.clock.advance(60_000);
     expect(early.looks.length).toBeLessThan(60);
     early.stop();
+  });
+
+  test('is on time by the database, whatever its own clock says', async () => {
+    const aheadMs = 3_600_000;
+    const due = () => new Date(3_000 - aheadMs).toISOString();
+    const { clock, looks, run, stop } = wakeupWith({ nextDue: due, aheadMs });
+    void run();
+    await clock.advance(3_010);
+    expect(looks.at(-1)).toBeGreaterThanOrEqual(3_000);
+    expect(looks.filter((at) => at > 105 && at < 3_000)).toEqual([]);
+    stop();
   });
 
   test('waits for its own outcomes to be stored before it calls itself idle', async () => {

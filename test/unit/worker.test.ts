@@ -307,6 +307,21 @@ describe('an idle worker', () => {
   });
 });
 
+describe('reactive mode', () => {
+  test('turns an event into a finished mission without any heartbeat', async () => {
+    const worker = await start({ reactive: {} });
+    const { id } = await engine.port.emitEvent({ type: 'demo:hello', data: { name: 'Ada' } });
+    await until(() => worker.stats().succeeded === 2, { what: 'both steps are done' });
+    expect((await steps()).map(({ result }) => result)).toMatchObject([
+      { echo: { text: 'Hello, Ada' } },
+      { echo: { heard: 'Hello, Ada' } },
+    ]);
+    expect(await db.one('select outcome from ops_agent_events where id = $1', [id])).toEqual({
+      outcome: 'fired',
+    });
+  });
+});
+
 describe('a lost database is a pause', () => {
   test('terminated backends cost nothing', async () => {
     const own = openDatabase({ connectionString: db.url, application_name: 'doomed' });

@@ -82,7 +82,8 @@ export const Registration = z.object({
   schema_version: z.string(),
   holder: z.object({ instance: z.uuid(), host: z.string(), pid: z.int(), seen_at: timestamp }).nullable(),
 });
-export const WorkerIdle = z.object({ next_due_at: timestamp.nullable() });
+/** `now` is the database's: a worker waits the difference, whatever its own clock says. */
+export const WorkerIdle = z.object({ now: timestamp, next_due_at: timestamp.nullable() });
 export const WorkerConfig = z.object({
   worker_policy: document,
   agent_roles: document,
