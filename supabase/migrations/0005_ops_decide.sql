@@ -233,19 +233,6 @@ $$;
 comment on function public.ops_evaluate(public.ops_agent_events[], public.ops_policy_patterns[], jsonb) is
   'What each candidate pattern says about each event as far as event and pattern alone decide: switch, source, tags, where, probability. Pure: no clock, no writes, never raises. fired means it passed so far.';
 
-create or replace function public.ops_where_error(p_event_id uuid, p_pattern_id text) returns text
-language plpgsql stable set search_path = '' as $$
-begin
-  perform jsonb_path_query_first_tz(public.ops_event_document(e), p.where_path)
-  from public.ops_agent_events e, public.ops_policy_patterns p
-  where e.id = p_event_id and p.pattern_id = p_pattern_id and p.where_path is not null;
-  return null;
-exception when data_exception or invalid_parameter_value then
-  return sqlerrm;
-end $$;
-comment on function public.ops_where_error(uuid, text) is
-  'Why a condition could not be evaluated for an event (a missing member in strict mode, a number that is none); null if it could.';
-
 -- Bounds: what a pattern may do in time -------------------------------------------------------------------------
 
 create or replace function public.ops_bound_keys(p_pattern public.ops_policy_patterns, p_event public.ops_agent_events,
@@ -275,81 +262,84 @@ end $$;
 comment on function public.ops_bound_keys(public.ops_policy_patterns, public.ops_agent_events) is
   'The limit rows that a firing would touch, null where it touches none; error when a key could not be rendered.';
 
-create or replace function public.ops_take_bounds(p_pattern public.ops_policy_patterns, p_event public.ops_agent_events, p_limits jsonb, p_now timestamptz,
-  out clause text, out detail jsonb)
-language plpgsql set search_path = '' as $$
-declare
-  v_keys record := public.ops_bound_keys(p_pattern, p_event);
-  v_loop record;
-  v_used numeric;
-  v_until timestamptz;
-  v_bound integer;
-begin
-  if v_keys.error is not null then
-    clause := 'render';
-    detail := jsonb_build_object('error', v_keys.error);
-    return;
-  end if;
-  v_loop := public.ops_loop_bound(p_pattern.pattern_id, p_event, p_limits);
-  if v_loop.clause is not null then
-    clause := v_loop.clause;
-    detail := v_loop.detail;
-    return;
-  end if;
-  if v_keys.limit_key is not null then
-    select case when l.window_start + p_pattern.limit_minutes * interval '1 minute' > p_now then l.used else 0 end,
-      l.window_start + p_pattern.limit_minutes * interval '1 minute'
-    into v_used, v_until from public.ops_limits l where l.key = v_keys.limit_key;
-    v_bound := p_pattern.limit_count;
-    if v_used >= v_bound then
-      clause := 'limit';
-      detail := jsonb_build_object('key', v_keys.limit_key, 'count', v_bound, 'until', v_until);
-      return;
-    end if;
-  end if;
-  if v_keys.cooldown_key is not null then
-    select l.window_start + p_pattern.cooldown_minutes * interval '1 minute' into v_until from public.ops_limits l where l.key = v_keys.cooldown_key;
-    if v_until > p_now then
-      clause := 'cooldown';
-      detail := jsonb_build_object('key', v_keys.cooldown_key, 'until', v_until);
-      return;
-    end if;
-  end if;
-  update public.ops_limits l
-  set used = case when l.key = v_keys.fanout_key then v_loop.fan_out + 1 when l.key = v_keys.limit_key and v_used > 0 then l.used + 1 else 1 end,
-    window_start = case when l.key = v_keys.limit_key and v_used > 0 then l.window_start else p_now end,
-    updated_at = p_now
-  where l.key in (v_keys.limit_key, v_keys.cooldown_key, v_keys.fanout_key);
-end $$;
-comment on function public.ops_take_bounds(public.ops_policy_patterns, public.ops_agent_events, jsonb, timestamptz) is
-  'Asks loop limits, limit and cooldown of one firing in this order and takes them if all allow it; otherwise answers the clause that did not. The caller holds the limit rows.';
-
-create or replace function public.ops_loop_bound(p_pattern_id text, p_event public.ops_agent_events, p_limits jsonb,
-  out clause text, out detail jsonb, out fan_out bigint)
-language plpgsql set search_path = '' as $$
+create or replace function public.ops_loop_bound(p_pattern_id text, p_event public.ops_agent_events, p_limits jsonb, out clause text, out detail jsonb, out fan_out bigint)
+language plpgsql stable set search_path = '' as $$
 declare
   v_limit text;
 begin
   if p_event.depth = 0 then
     return;
   end if;
-  select greatest(l.used, (select count(*) from public.ops_agent_reactions r where r.root_id = p_event.root_id)) into fan_out
-  from public.ops_limits l where l.key = 'fanout:' || p_event.root_id;
+  fan_out := greatest((select l.used from public.ops_limits l where l.key = 'fanout:' || p_event.root_id),
+    (select count(*) from public.ops_agent_reactions r where r.root_id = p_event.root_id));
   v_limit := case
     when p_event.depth >= coalesce(public.ops_integer(p_limits -> 'max_depth'), 8) then 'max_depth'
     when cardinality(array_positions(p_event.chain, p_pattern_id)) >= coalesce(public.ops_integer(p_limits -> 'max_repeats'), 3) then 'max_repeats'
     when fan_out >= coalesce(public.ops_integer(p_limits -> 'max_fan_out'), 100) then 'max_fan_out'
   end;
-  if v_limit is null then
-    return;
+  if v_limit is not null then
+    clause := 'loop_limits';
+    detail := jsonb_build_object('limit', v_limit, 'depth', p_event.depth, 'root_id', p_event.root_id, 'chain', to_jsonb(p_event.chain));
   end if;
-  clause := 'loop_limits';
-  detail := jsonb_build_object('limit', v_limit, 'depth', p_event.depth, 'root_id', p_event.root_id, 'chain', to_jsonb(p_event.chain));
-  perform public.ops_raise_event('loop:suppressed', detail || jsonb_build_object('pattern_id', p_pattern_id, 'event_id', p_event.id),
-    format('loop:%s:%s:%s', p_event.root_id, p_pattern_id, v_limit), null, p_event.root_id, p_event.depth + 1, p_event.chain || p_pattern_id);
 end $$;
 comment on function public.ops_loop_bound(text, public.ops_agent_events, jsonb) is
-  'Whether a chain of missions has grown past loop_limits (depth 8, 100 reactions per root event, one pattern 3 times in a chain, unless the policy says otherwise). Says so with one event per root, pattern and limit.';
+  'Whether a chain of missions has grown past loop_limits (depth 8, 100 reactions per root event, one pattern 3 times in a chain, unless the policy says otherwise); fan_out is how many the root has had.';
+
+create or replace function public.ops_ask_bounds(p_pattern public.ops_policy_patterns, p_event public.ops_agent_events, p_limits jsonb, p_now timestamptz,
+  out clause text, out detail jsonb, out used numeric, out fan_out bigint)
+language plpgsql stable set search_path = '' as $$
+declare
+  v_keys record := public.ops_bound_keys(p_pattern, p_event);
+  v_loop record := public.ops_loop_bound(p_pattern.pattern_id, p_event, p_limits);
+  v_until timestamptz;
+begin
+  fan_out := v_loop.fan_out;
+  if v_keys.error is not null then
+    clause := 'render';
+    detail := jsonb_build_object('error', v_keys.error);
+    return;
+  elsif v_loop.clause is not null then
+    clause := v_loop.clause;
+    detail := v_loop.detail;
+    return;
+  end if;
+  if v_keys.limit_key is not null then
+    select l.window_start + p_pattern.limit_minutes * interval '1 minute', l.used into v_until, used from public.ops_limits l where l.key = v_keys.limit_key;
+    used := coalesce(case when v_until > p_now then used end, 0);
+    if used >= p_pattern.limit_count then
+      clause := 'limit';
+      detail := jsonb_build_object('key', v_keys.limit_key, 'count', p_pattern.limit_count, 'until', v_until);
+      return;
+    end if;
+  end if;
+  select 'cooldown', jsonb_build_object('key', l.key, 'until', l.window_start + p_pattern.cooldown_minutes * interval '1 minute') into clause, detail
+  from public.ops_limits l where l.key = v_keys.cooldown_key and l.window_start + p_pattern.cooldown_minutes * interval '1 minute' > p_now;
+end $$;
+comment on function public.ops_ask_bounds(public.ops_policy_patterns, public.ops_agent_events, jsonb, timestamptz) is
+  'What loop limits, limit and cooldown say to one firing, in this order: the clause that says no with its numbers, or null; used and fan_out are the counts so far. Takes nothing.';
+
+create or replace function public.ops_take_bounds(p_pattern public.ops_policy_patterns, p_event public.ops_agent_events, p_limits jsonb, p_now timestamptz,
+  out clause text, out detail jsonb)
+language plpgsql set search_path = '' as $$
+declare
+  v_keys record := public.ops_bound_keys(p_pattern, p_event);
+  v_asked record := public.ops_ask_bounds(p_pattern, p_event, p_limits, p_now);
+begin
+  clause := v_asked.clause;
+  detail := v_asked.detail;
+  if clause = 'loop_limits' then
+    perform public.ops_raise_event('loop:suppressed', detail || jsonb_build_object('pattern_id', p_pattern.pattern_id, 'event_id', p_event.id),
+      format('loop:%s:%s:%s', p_event.root_id, p_pattern.pattern_id, detail ->> 'limit'), null, p_event.root_id, p_event.depth + 1, p_event.chain || p_pattern.pattern_id);
+  elsif clause is null then
+    update public.ops_limits l
+    set used = case l.key when v_keys.fanout_key then v_asked.fan_out + 1 when v_keys.limit_key then v_asked.used + 1 else 1 end,
+      window_start = case when l.key = v_keys.limit_key and v_asked.used > 0 then l.window_start else p_now end,
+      updated_at = p_now
+    where l.key in (v_keys.limit_key, v_keys.cooldown_key, v_keys.fanout_key);
+  end if;
+end $$;
+comment on function public.ops_take_bounds(public.ops_policy_patterns, public.ops_agent_events, jsonb, timestamptz) is
+  'Asks the bounds of one firing and takes them if all allow it; otherwise answers the clause that did not, a chain past its limits with one event per root, pattern and limit. The caller holds the limit rows.';
 
 create or replace function public.ops_apply_bounds(p_events public.ops_agent_events[], p_patterns public.ops_policy_patterns[],
   p_decisions public.ops_event_decisions[], p_now timestamptz)
@@ -449,7 +439,8 @@ begin
     where not exists (select from public.ops_agent_reactions r where r.event_id = d.event_id and r.pattern_id = d.pattern_id));
   v_decisions := public.ops_apply_bounds(p_events, v_patterns, v_decisions, v_now);
   with fired as materialized (
-    select d.event_id, d.pattern_id, r.payload, r.error, coalesce(e.root_id, e.id) as root_id
+    select d.event_id, d.pattern_id, r.payload, r.error, coalesce(e.root_id, e.id) as root_id,
+      v_now + row_number() over (order by e.created_at, e.id, p.position) * interval '1 microsecond' as fired_at
     from unnest(v_decisions) d
     join unnest(p_events) e on e.id = d.event_id
     join unnest(v_patterns) p on p.pattern_id = d.pattern_id
@@ -467,7 +458,7 @@ begin
     returning o.event_id, o.outcome
   ), queued as (
     insert into public.ops_agent_reactions (event_id, pattern_id, payload, root_id, revision, created_at, updated_at)
-    select f.event_id, f.pattern_id, f.payload, f.root_id, v_revision, v_now, v_now from fired f where f.error is null
+    select f.event_id, f.pattern_id, f.payload, f.root_id, v_revision, f.fired_at, v_now from fired f where f.error is null
     on conflict do nothing returning event_id
   ), closed as (
     update public.ops_agent_events e

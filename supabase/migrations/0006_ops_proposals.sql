@@ -366,6 +366,7 @@ comment on function public.ops_proposal_receipt(uuid) is '{id, status, created, 
 create or replace function public.ops_decide_proposal(p_id uuid, p_status text, p_actor text, p_reason text) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
+  v_was text := coalesce(current_setting('ops.engine', true), '');
   v_status text;
 begin
   perform public.ops_lock_caps(public.ops_policy_value('proposal_caps'), '{}');
@@ -377,7 +378,9 @@ begin
     return public.ops_proposal_receipt(p_id);
   end if;
   -- The same statement an operator may type; the triggers below do the rest for both.
+  perform set_config('ops.engine', '', true);
   update public.ops_mission_proposals p set status = p_status, decided_by = p_actor, reason = coalesce(p_reason, p_status || ' by ' || p_actor) where p.id = p_id;
+  perform public.ops_engine_end(v_was);
   return public.ops_proposal_receipt(p_id);
 end $$;
 comment on function public.ops_decide_proposal(uuid, text, text, text) is

@@ -39,11 +39,13 @@ begin
     select p.* from public.ops_mission_proposals p where p.id = any (p_ids)
   ), mission as (
     insert into public.ops_missions (proposal_id, title, policy_snapshot, pattern_id, open_steps, root_id, depth, chain, traceparent, created_at, updated_at)
-    select p.id, p.title, p.policy_snapshot, p.pattern_id, jsonb_array_length(p.template -> 'steps'), coalesce(p.root_id, p.id), p.depth, p.chain, p.traceparent, v_now, v_now
+    select p.id, p.title, p.policy_snapshot, p.pattern_id, jsonb_array_length(p.template -> 'steps'), coalesce(p.root_id, p.id), p.depth, p.chain, p.traceparent,
+      v_now + row_number() over (order by p.created_at, p.id) * interval '1 microsecond', v_now
     from proposal p
     on conflict (proposal_id) do nothing returning id, proposal_id
   ), step as materialized (
-    select gen_random_uuid() as id, m.id as mission_id, t.step, t.n::integer as n, coalesce(t.step ->> 'key', 'step_' || t.n) as key, p.leaves, p.pattern_id
+    select gen_random_uuid() as id, m.id as mission_id, t.step, t.n::integer as n, coalesce(t.step ->> 'key', 'step_' || t.n) as key, p.leaves, p.pattern_id,
+      v_now + row_number() over (order by p.created_at, p.id, t.n) * interval '1 microsecond' as ready_at
     from mission m join proposal p on p.id = m.proposal_id
     cross join lateral jsonb_array_elements(p.template -> 'steps') with ordinality t(step, n)
   ), need as (
@@ -56,7 +58,7 @@ begin
       timeout_seconds, on_failure, needs, pending_needs, when_path, leaves, template, role, pattern_id, created_at, updated_at)
     select s.id, s.mission_id, s.key, s.n, s.step ->> 'kind', coalesce(s.step ->> 'executor', s.step ->> 'kind'), coalesce(s.step -> 'params', '{}'),
       case when need.id is null and l.leaves is null and not s.step ? 'when' then 'queued' else 'blocked' end,
-      coalesce(public.ops_integer(s.step -> 'priority'), 0), v_now, public.ops_integer(s.step -> 'max_retries'), (s.step ->> 'timeout_seconds')::numeric,
+      coalesce(public.ops_integer(s.step -> 'priority'), 0), s.ready_at, public.ops_integer(s.step -> 'max_retries'), (s.step ->> 'timeout_seconds')::numeric,
       coalesce(s.step ->> 'on_failure', 'stop'), coalesce(need.needs, '{}'), coalesce(cardinality(need.needs), 0),
       (s.step ->> 'when')::jsonpath, l.leaves, case when l.leaves is not null then s.step -> 'params' end, s.step #>> '{params,role}', s.pattern_id, v_now, v_now
     from step s left join need on need.id = s.id
@@ -940,45 +942,77 @@ begin
       new.status := 'blocked';
     end if;
   end if;
+  if old.status is distinct from new.status then
+    perform set_config('ops.edited', coalesce(current_setting('ops.edited', true), '') || ',' || new.id, true);
+  end if;
   return new;
 end $$;
 comment on function public.ops_step_edited() is
   'Trigger: what an operator may change on a step. Reviving a failed or cancelled one opens a new series with a new lease epoch. Raises OPS_015 for anything else.';
 
-create or replace function public.ops_step_edited_after() returns trigger
+create or replace function public.ops_operators_lock() returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform pg_advisory_xact_lock(hashtext('public.ops_mission_steps by hand'));
+end $$;
+comment on function public.ops_operators_lock() is
+  'One at a time for changes of steps by hand, and for the functions that make them: a typed statement locks steps before it can know their missions.';
+
+create or replace function public.ops_steps_edit() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  perform public.ops_operators_lock();
+  perform set_config('ops.edited', '', true);
+  return null;
+end $$;
+comment on function public.ops_steps_edit() is 'Trigger: a statement by hand begins.';
+
+create or replace function public.ops_after_revival(p_id uuid, p_mission_id uuid) returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_now timestamptz := public.ops_clock();
+  v_stop uuid := (select f.id from public.ops_mission_steps f where f.mission_id = p_mission_id and f.status = 'failed' and f.on_failure = 'stop' order by f.position limit 1);
+begin
+  update public.ops_mission_steps s
+  set status = case when v_stop is null then 'blocked' else 'skipped' end, skipped_for = v_stop, updated_at = v_now
+  where s.mission_id = p_mission_id and s.skipped_for = p_id;
+  update public.ops_step_dead_letters d
+  set state = 'requeued', resolved_at = v_now, resolution = coalesce(nullif(current_setting('ops.reason', true), ''), 'step was queued again')
+  where d.step_id = p_id and d.state = 'open';
+end $$;
+comment on function public.ops_after_revival(uuid, uuid) is
+  'What reviving a step leads to: steps skipped for it wait again (unless another stop failure still stands), its dead letter is closed.';
+
+create or replace function public.ops_steps_edited() returns trigger
 language plpgsql set search_path = '' as $$
 declare
   v_was text := public.ops_engine_begin();
-  v_now timestamptz := public.ops_clock();
-  v_stop uuid;
+  v_edited uuid[] := string_to_array(trim(leading ',' from coalesce(current_setting('ops.edited', true), '')), ',')::uuid[];
+  v_missions uuid[] := public.ops_lock_missions(v_edited);
+  v_step record;
 begin
-  perform from public.ops_missions m where m.id = new.mission_id for no key update;
-  if old.status in ('failed', 'cancelled') and new.status in ('queued', 'blocked') then
-    v_stop := (select f.id from public.ops_mission_steps f where f.mission_id = new.mission_id and f.status = 'failed' and f.on_failure = 'stop' order by f.position limit 1);
-    update public.ops_mission_steps s
-    set status = case when v_stop is null then 'blocked' else 'skipped' end, skipped_for = v_stop, updated_at = v_now
-    where s.mission_id = new.mission_id and s.skipped_for = new.id;
-    update public.ops_step_dead_letters d
-    set state = 'requeued', resolved_at = v_now, resolution = coalesce(nullif(current_setting('ops.reason', true), ''), 'step was queued again')
-    where d.step_id = new.id and d.state = 'open';
-  end if;
-  perform public.ops_unblock(new.mission_id);
-  perform public.ops_refresh_missions(array[new.mission_id]);
+  perform set_config('ops.edited', '', true);
+  for v_step in select s.id, s.mission_id from public.ops_mission_steps s where s.id = any (v_edited) and s.status in ('queued', 'blocked') and s.series > 1 order by s.id loop
+    perform public.ops_after_revival(v_step.id, v_step.mission_id);
+  end loop;
+  perform public.ops_unblock(m.id) from unnest(v_missions) m(id);
+  perform public.ops_refresh_missions(v_missions);
   perform public.ops_engine_end(v_was);
   perform public.ops_wake('ops_steps');
   return null;
 end $$;
-comment on function public.ops_step_edited_after() is
-  'Trigger: what an operator''s change leads to: steps skipped for a revived one wait again (unless another stop failure still stands), its dead letter is closed, the mission is counted anew.';
+comment on function public.ops_steps_edited() is
+  'Trigger: what a statement by hand leads to, for all its steps together, their missions locked in id order: revivals, dependents, missions counted anew.';
 
 create or replace trigger ops_step_edited before update on public.ops_mission_steps
   for each row when (coalesce(current_setting('ops.engine', true), '') <> 'on'
     and (old.id, old.mission_id, old.key, old.kind, old.executor, old.params, old.status, old.priority, old.ready_at, old.lease_epoch, old.max_retries, old.timeout_seconds, old.on_failure, old.failure_count, old.crash_count, old.last_error, old.result, old.reserved_at, old.lease_expires_at, old.worker_id)
       is distinct from (new.id, new.mission_id, new.key, new.kind, new.executor, new.params, new.status, new.priority, new.ready_at, new.lease_epoch, new.max_retries, new.timeout_seconds, new.on_failure, new.failure_count, new.crash_count, new.last_error, new.result, new.reserved_at, new.lease_expires_at, new.worker_id))
   execute function public.ops_step_edited();
-create or replace trigger ops_step_edited_after after update of status on public.ops_mission_steps
-  for each row when (coalesce(current_setting('ops.engine', true), '') <> 'on' and old.status is distinct from new.status)
-  execute function public.ops_step_edited_after();
+create or replace trigger ops_steps_edit before update of status on public.ops_mission_steps
+  for each statement when (coalesce(current_setting('ops.engine', true), '') <> 'on') execute function public.ops_steps_edit();
+create or replace trigger ops_steps_edited after update of status on public.ops_mission_steps
+  for each statement when (coalesce(current_setting('ops.engine', true), '') <> 'on') execute function public.ops_steps_edited();
 
 create or replace function public.ops_refuse_row() returns trigger
 language plpgsql set search_path = '' as $$
@@ -1009,15 +1043,19 @@ create or replace trigger ops_mission_edited before update of status on public.o
 create or replace function public.ops_retry_step(p_id uuid, p_reason text default null) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
+  v_was text := coalesce(current_setting('ops.engine', true), ''); -- the triggers do the work: it is not the engine's own write
   v_step public.ops_mission_steps;
 begin
   perform set_config('ops.reason', coalesce(p_reason, ''), true);
+  perform set_config('ops.engine', '', true);
+  perform public.ops_operators_lock();
   perform public.ops_lock_missions(array[p_id]);
   update public.ops_mission_steps s
   set status = 'queued', reserved_at = null, lease_expires_at = null, failure_count = 0, last_error = null
   where s.id = p_id and s.status in ('failed', 'cancelled');
   select * into v_step from public.ops_mission_steps s where s.id = p_id;
   perform set_config('ops.reason', '', true);
+  perform public.ops_engine_end(v_was);
   if v_step.id is null then
     perform public.ops_raise('OPS_012', format('there is no step %s', p_id));
   elsif not public.ops_is_open(v_step.status) then
@@ -1031,19 +1069,23 @@ comment on function public.ops_retry_step(uuid, text) is
 create or replace function public.ops_retry_mission(p_id uuid, p_reason text default null) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
+  v_was text := coalesce(current_setting('ops.engine', true), ''); -- the triggers do the work: it is not the engine's own write
   v_mission public.ops_missions;
   v_count integer;
 begin
+  perform public.ops_operators_lock();
   select * into v_mission from public.ops_missions m where m.id = p_id for no key update;
   if v_mission.id is null then
     perform public.ops_raise('OPS_012', format('there is no mission %s', p_id));
   end if;
   perform set_config('ops.reason', coalesce(p_reason, ''), true);
+  perform set_config('ops.engine', '', true);
   update public.ops_mission_steps s
   set status = 'queued', reserved_at = null, lease_expires_at = null, failure_count = 0, last_error = null
   where s.mission_id = p_id and s.status in ('failed', 'cancelled');
   get diagnostics v_count = row_count;
   perform set_config('ops.reason', '', true);
+  perform public.ops_engine_end(v_was);
   if v_count = 0 and v_mission.completed_at is not null then
     perform public.ops_raise('OPS_015', format('mission %s has no failed or cancelled step', p_id));
   end if;
@@ -1060,6 +1102,7 @@ declare
   v_mission public.ops_missions;
   v_count integer;
 begin
+  perform public.ops_operators_lock();
   select * into v_mission from public.ops_missions m where m.id = p_id for no key update;
   if v_mission.id is null then
     perform public.ops_raise('OPS_012', format('there is no mission %s', p_id));
@@ -1110,12 +1153,17 @@ declare
   v_was text;
   v_count integer := 0;
 begin
+  if p_per_minute <= 0 then
+    perform public.ops_raise('OPS_011', 'p_per_minute must be above 0', null, 'Leave it out to requeue all at once.');
+  end if;
+  perform public.ops_operators_lock();
   for v_letter in
     select d.id, d.step_id from public.ops_step_dead_letters d
+    join public.ops_mission_steps s on s.id = d.step_id -- a letter outlives a step that was cleaned away
     where d.state = 'open' and (p_filter ->> 'executor' is null or d.executor = p_filter ->> 'executor') and (p_filter ->> 'kind' is null or d.kind = p_filter ->> 'kind')
       and (p_filter ->> 'cause' is null or d.cause = p_filter ->> 'cause') and (p_filter ->> 'error_class' is null or d.error_class = p_filter ->> 'error_class')
       and (p_filter ->> 'mission_id' is null or d.mission_id = (p_filter ->> 'mission_id')::uuid)
-    order by d.created_at, d.id limit p_limit
+    order by s.mission_id, d.created_at, d.id limit p_limit
   loop
     perform public.ops_requeue_dead_letter(v_letter.id, p_reason);
     if p_per_minute is not null and v_count > 0 then
@@ -1129,7 +1177,7 @@ begin
   return jsonb_build_object('requeued', v_count, 'more', v_count >= p_limit);
 end $$;
 comment on function public.ops_requeue_dead_letters(jsonb, integer, integer, text) is
-  'Requeues open dead letters, oldest first, that match {executor?, kind?, cause?, error_class?, mission_id?}, spread over time when p_per_minute is given: {requeued, more}.';
+  'Requeues open dead letters, mission by mission, that match {executor?, kind?, cause?, error_class?, mission_id?}, spread over time when p_per_minute is given: {requeued, more}. Raises OPS_011.';
 
 create or replace function public.ops_discard_dead_letter(p_id uuid, p_reason text) returns jsonb
 language plpgsql set search_path = '' as $$

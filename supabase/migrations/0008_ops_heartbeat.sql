@@ -7,16 +7,17 @@
 create or replace function public.ops_run_phase(p_phase text, p_event_batch integer, p_reaction_batch integer, p_stale_minutes numeric)
 returns jsonb language plpgsql set search_path = '' as $$
 begin
-  return case p_phase
-    when 'events' then public.ops_decide_events(p_event_batch)
-    when 'reactions' then public.ops_process_reactions(p_reaction_batch)
-    when 'gates' then public.ops_regate_proposals(p_reaction_batch)
-    when 'approvals' then public.ops_expire_proposals()
-    when 'leases' then public.ops_recover_expired_leases()
-    when 'stale' then public.ops_recover_stale_steps(p_stale_minutes)
-    when 'breakers' then public.ops_check_breakers()
-    when 'sweep' then public.ops_sweep()
-  end;
+  -- Statement by statement, so that a function that is missing fails its own phase only.
+  case p_phase
+    when 'events' then return public.ops_decide_events(p_event_batch);
+    when 'reactions' then return public.ops_process_reactions(p_reaction_batch);
+    when 'gates' then return public.ops_regate_proposals(p_reaction_batch);
+    when 'approvals' then return public.ops_expire_proposals();
+    when 'leases' then return public.ops_recover_expired_leases();
+    when 'stale' then return public.ops_recover_stale_steps(p_stale_minutes);
+    when 'breakers' then return public.ops_check_breakers();
+    when 'sweep' then return public.ops_sweep();
+  end case;
 exception when others then
   return jsonb_build_object('failure', jsonb_build_object('phase', p_phase,
     'code', case when sqlstate like 'OP%' then 'OPS_' || right(sqlstate, 3) else sqlstate end, 'message', left(sqlerrm, 1000)));
@@ -48,7 +49,8 @@ begin
   from (
     select l.scope, l.created_at, first_value(l.last_error) over w as last_error, row_number() over w as place
     from (
-      select 'executor:' || d.executor as scope, d.created_at, d.last_error from public.ops_step_dead_letters d where d.created_at > p_since
+      select 'executor:' || d.executor as scope, d.created_at, d.last_error from public.ops_step_dead_letters d
+      where d.created_at > p_since and d.error_class is distinct from 'OPS_004' -- never ran: not the executor's fault
       union all
       select 'pattern:' || m.pattern_id, d.created_at, d.last_error from public.ops_step_dead_letters d join public.ops_missions m on m.id = d.mission_id
       where d.created_at > p_since and m.pattern_id is not null) l

@@ -79,58 +79,17 @@ exception when data_exception or invalid_parameter_value then
   return sqlerrm;
 end $$;
 comment on function public.ops_path_error(jsonb, jsonpath) is
-  'Why a condition cannot be evaluated over a document; null if it can. ops_where_error asks the same of today''s pattern, this one of any revision.';
+  'Why a condition cannot be evaluated over a document; null if it can.';
 
-create or replace function public.ops_peek_bounds(p_pattern public.ops_policy_patterns, p_event public.ops_agent_events, p_now timestamptz,
-  out clause text, out detail jsonb)
-language plpgsql stable set search_path = '' as $$
-declare
-  v_keys record := public.ops_bound_keys(p_pattern, p_event);
-  v_limits jsonb := public.ops_policy_value('loop_limits');
-  v_loop text;
-  v_until timestamptz;
-  v_used numeric;
-begin
-  if v_keys.error is not null then
-    clause := 'render';
-    detail := jsonb_build_object('error', v_keys.error);
-    return;
-  end if;
-  if p_event.depth > 0 then
-    v_loop := case
-      when p_event.depth >= coalesce(public.ops_integer(v_limits -> 'max_depth'), 8) then 'max_depth'
-      when cardinality(array_positions(p_event.chain, p_pattern.pattern_id)) >= coalesce(public.ops_integer(v_limits -> 'max_repeats'), 3) then 'max_repeats'
-      when greatest((select l.used from public.ops_limits l where l.key = v_keys.fanout_key), (select count(*) from public.ops_agent_reactions r where r.root_id = p_event.root_id))
-        >= coalesce(public.ops_integer(v_limits -> 'max_fan_out'), 100) then 'max_fan_out'
-    end;
-  end if;
-  if v_loop is not null then
-    clause := 'loop_limits';
-    detail := jsonb_build_object('limit', v_loop, 'depth', p_event.depth, 'root_id', p_event.root_id, 'chain', to_jsonb(p_event.chain));
-    return;
-  end if;
-  if p_pattern.limit_count is not null then
-    select l.window_start + p_pattern.limit_minutes * interval '1 minute', l.used into v_until, v_used from public.ops_limits l where l.key = v_keys.limit_key;
-    if coalesce(case when v_until > p_now then v_used end, 0) >= p_pattern.limit_count then
-      clause := 'limit';
-      detail := jsonb_build_object('key', v_keys.limit_key, 'count', p_pattern.limit_count, 'until', v_until);
-      return;
-    end if;
-  end if;
-  select 'cooldown', jsonb_build_object('key', l.key, 'until', l.window_start + p_pattern.cooldown_minutes * interval '1 minute') into clause, detail
-  from public.ops_limits l where l.key = v_keys.cooldown_key and l.window_start + p_pattern.cooldown_minutes * interval '1 minute' > p_now;
-end $$;
-comment on function public.ops_peek_bounds(public.ops_policy_patterns, public.ops_agent_events, timestamptz) is
-  'What ops_take_bounds would say now to a firing, without taking anything: the clause that says no with its numbers, or null.';
-
-create or replace function public.ops_expected_verdicts(p_event public.ops_agent_events, p_patterns public.ops_policy_patterns[], p_revision bigint, p_now timestamptz)
+create or replace function public.ops_expected_verdicts(p_event public.ops_agent_events, p_patterns public.ops_policy_patterns[], p_revision bigint,
+  p_now timestamptz)
 returns setof public.ops_event_decisions
 language sql stable set search_path = '' as $$
   with said as materialized (
     select d.pattern_id, d.outcome, d.clause, d.detail from public.ops_evaluate(array[p_event], p_patterns, public.ops_policy_value('switches')) d
   ), bound as materialized (
     select p as pattern, p.pattern_id, b.clause, b.detail from said s join unnest(p_patterns) p on p.pattern_id = s.pattern_id
-    cross join lateral public.ops_peek_bounds(p, p_event, p_now) b where s.outcome = 'fired'
+    cross join lateral public.ops_ask_bounds(p, p_event, public.ops_policy_value('loop_limits'), p_now) b where s.outcome = 'fired'
   ), rendered as materialized (
     select b.pattern_id, r.error from bound b cross join lateral public.ops_render_reaction(b.pattern, p_event) r where b.clause is null
   )
@@ -590,7 +549,8 @@ language sql stable set search_path = '' as $$
       when 'unknown' then format('Nobody knows whether it took effect, and executor %s is not idempotent: a person looks, then decides.', p_step.executor)
       when 'worker_crash' then format('Its worker died %s times on it.', d.crash_count) end,
     case when p_step.on_failure = 'continue' then 'Its mission goes on without it.' else 'It stopped its mission.' end,
-    case when d.state = 'discarded' then format('Dead letter %s was discarded: %s.', d.id, public.ops_say_error(d.resolution)) when d.id is not null then format('Its dead letter is %s.', d.id) else 'Its dead letter is no longer kept.' end,
+    case when d.state = 'discarded' then format('Dead letter %s was discarded: %s.', d.id, public.ops_say_error(d.resolution))
+      when d.id is not null then format('Its dead letter is %s.', d.id) else 'Its dead letter is no longer kept.' end,
     format('`ops-loop retry %s`%s runs it again in a new series.', p_step.id, case when d.state = 'open' then format(' or `ops-loop dlq requeue %s`', d.id) else '' end)], null)
   from (select 1) one left join public.ops_step_dead_letters d on d.step_id = p_step.id and d.series = p_step.series
 $$;

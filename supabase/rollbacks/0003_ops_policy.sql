@@ -8,6 +8,8 @@ drop trigger if exists ops_policy_3_record on public.ops_policy;
 drop trigger if exists ops_policy_4_truncate on public.ops_policy;
 drop trigger if exists ops_policy_history_append_only on public.ops_policy_history;
 
+drop function if exists public.ops_get_policy(text);
+drop function if exists public.ops_list_policy_versions(text, integer, bigint);
 drop function if exists public.ops_resume(text, text);
 drop function if exists public.ops_pause(text, text, text);
 drop function if exists public.ops_set_switch(text, jsonb, text);

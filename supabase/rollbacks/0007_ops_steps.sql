@@ -1,6 +1,7 @@
 -- Takes back 0007: its triggers and functions. Data stays.
 drop trigger if exists ops_step_edited on public.ops_mission_steps;
-drop trigger if exists ops_step_edited_after on public.ops_mission_steps;
+drop trigger if exists ops_steps_edit on public.ops_mission_steps;
+drop trigger if exists ops_steps_edited on public.ops_mission_steps;
 drop trigger if exists ops_step_inserted on public.ops_mission_steps;
 drop trigger if exists ops_step_deleted on public.ops_mission_steps;
 drop trigger if exists ops_mission_inserted on public.ops_missions;
@@ -18,11 +19,12 @@ begin
       'ops_let_go', 'ops_hold_stands', 'ops_review_holds', 'ops_claim_quotas', 'ops_promote_due',
       'ops_claim_steps', 'ops_hold_switched', 'ops_worker_idle', 'ops_renew_leases', 'ops_is_halted',
       'ops_complete_steps', 'ops_raise_step_events', 'ops_failure_verdict', 'ops_settle', 'ops_after_end',
-      'ops_unblock', 'ops_unmet_needs', 'ops_fail_steps', 'ops_release_steps', 'ops_recover_expired_leases',
-      'ops_recover_stale_steps', 'ops_repair_missions', 'ops_step_edited', 'ops_step_edited_after',
-      'ops_refuse_row', 'ops_retry_step', 'ops_retry_mission', 'ops_cancel_mission', 'ops_list_dead_letters',
-      'ops_requeue_dead_letter', 'ops_discard_dead_letter', 'ops_policy_changed', 'ops_register_worker',
-      'ops_unregister_worker', 'ops_worker_config')
+      'ops_unblock', 'ops_unmet_needs', 'ops_fail_steps', 'ops_release_steps', 'ops_within_reach',
+      'ops_recover_expired_leases', 'ops_recover_stale_steps', 'ops_repair_missions', 'ops_step_edited',
+      'ops_operators_lock', 'ops_steps_edit', 'ops_after_revival', 'ops_steps_edited', 'ops_refuse_row',
+      'ops_retry_step', 'ops_retry_mission', 'ops_cancel_mission', 'ops_list_dead_letters',
+      'ops_requeue_dead_letter', 'ops_requeue_dead_letters', 'ops_discard_dead_letter', 'ops_policy_changed',
+      'ops_register_worker', 'ops_unregister_worker', 'ops_worker_config')
   loop
     execute format('drop function if exists %s cascade', v_function.name);
   end loop;

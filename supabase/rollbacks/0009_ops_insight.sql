@@ -62,7 +62,6 @@ drop function if exists public.ops_say_clause(public.ops_agent_events, public.op
 drop function if exists public.ops_say_bound(public.ops_policy_patterns, text, jsonb, timestamptz);
 drop function if exists public.ops_recorded_verdicts(public.ops_agent_events, public.ops_policy_patterns[], bigint);
 drop function if exists public.ops_expected_verdicts(public.ops_agent_events, public.ops_policy_patterns[], bigint, timestamptz);
-drop function if exists public.ops_peek_bounds(public.ops_policy_patterns, public.ops_agent_events, timestamptz);
 drop function if exists public.ops_path_error(jsonb, jsonpath);
 drop function if exists public.ops_event_matrix(public.ops_agent_events);
 drop function if exists public.ops_not_found(text, uuid);

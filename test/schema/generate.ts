@@ -1,15 +1,22 @@
 /**
- * Writes 0004_ops_schemas.sql: the JSON Schemas of policies and templates, and the registry rows of the built-in
- * executors, from the zod schemas. `npm run generate`; `generated.test.ts` fails when the file is stale.
+ * `npm run generate` writes 0004_ops_schemas.sql: the JSON Schemas of policies and templates, and the registry rows of
+ * the built-in executors, from the zod schemas; then schema.txt, from a database that has all migrations.
+ * `generated.test.ts` and `dump.test.ts` fail when a file is stale.
  */
 import { readFile, writeFile } from 'node:fs/promises';
+import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Client } from 'pg';
 import { z } from 'zod';
+import { projectRoot } from '../../local/env.js';
 import { builtins } from '../../local/executors/builtin.js';
 import { type Executor, toRegistration } from '../../local/executors/contract.js';
+import { migrate } from '../../local/migrations.js';
 import { Template } from '../../supabase/client/schemas/matrix.js';
 import { policies } from '../../supabase/client/schemas/policies.js';
 import { builtinExecutors, policyKeys, type RiskLevel } from '../../supabase/client/terms.js';
+import { startTestCluster } from '../support/cluster.js';
+import { dumpPath, dumpSchema } from './dump.js';
 
 type Schema = { [keyword: string]: unknown };
 type Traits = { idempotent: boolean; risk: RiskLevel; localLimit: number | null };
@@ -121,11 +128,26 @@ export const migrationPath = fileURLToPath(
   new URL('../../supabase/migrations/0004_ops_schemas.sql', import.meta.url),
 );
 
+async function writeIfStale(path: string, text: string): Promise<void> {
+  const before = await readFile(path, 'utf8').catch(() => '');
+  if (before !== text) await writeFile(path, text);
+  process.stdout.write(`${before === text ? 'unchanged' : 'written'}: ${relative(projectRoot, path)}\n`);
+}
+
+async function dumpFresh(): Promise<string> {
+  const cluster = await startTestCluster();
+  const client = new Client({ connectionString: cluster.url });
+  try {
+    await migrate(cluster.url);
+    await client.connect();
+    return await dumpSchema(async (text) => (await client.query(text)).rows);
+  } finally {
+    await client.end();
+    await cluster.stop();
+  }
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const text = generate();
-  const before = await readFile(migrationPath, 'utf8').catch(() => '');
-  if (before !== text) await writeFile(migrationPath, text);
-  process.stdout.write(
-    `${before === text ? 'unchanged' : 'written'}: supabase/migrations/0004_ops_schemas.sql\n`,
-  );
+  await writeIfStale(migrationPath, generate());
+  await writeIfStale(dumpPath, await dumpFresh());
 }

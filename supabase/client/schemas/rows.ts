@@ -223,6 +223,8 @@ export const Status = z.object({
     z.string(),
     z.object({ p50_ms: count.nullable(), p95_ms: count.nullable(), samples: count }),
   ),
+  /** What the counts of each table cover: all of it, or its finished rows of the last 24 hours. */
+  window: z.record(z.string(), z.string()),
   /** Steps that wait in `scheduled`, by what they wait for. */
   waiting: z.record(z.string(), count),
 });
