@@ -4,9 +4,9 @@
  */
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { type Connection, parseConnection } from '../supabase/client/connection.js';
 import { OpsError } from '../supabase/client/errors.js';
 import { type Database, openDatabase } from '../supabase/client/pg.js';
-import { type Connection, parseConnection } from './connection.js';
 import type { EmbeddedDatabase } from './embedded/embedded.js';
 import { type Environment, projectRoot } from './env.js';
 

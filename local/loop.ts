@@ -1,5 +1,6 @@
 /** The whole loop in one process: HTTP server, worker with reactive beats and, with a schedule, the heartbeat. */
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { OpsPort } from '../supabase/client/port.js';
 import { type LocalBeat, startLocalBeat } from './beat.js';
@@ -10,6 +11,9 @@ import type { Secrets } from './secrets.js';
 import { createApp, type RunningServer, startServer } from './server.js';
 import { listenOver } from './worker/listener.js';
 import { startWorker, type Worker } from './worker/worker.js';
+
+/** A request or a beat that is under way at the end gets this long. */
+const lastAnswerMs = 3_000;
 
 export type LoopOptions = {
   env: Environment;
@@ -22,6 +26,8 @@ export type LoopOptions = {
   /** When to beat, as a cron line; without one only reactive beats take place. */
   cron?: string;
   print: (line: string) => void;
+  /** Aborting it stops the worker, also while it still waits for its database. */
+  signal?: AbortSignal;
 };
 
 export type RunningLoop = {
@@ -41,7 +47,7 @@ export async function startLoop(options: LoopOptions): Promise<RunningLoop> {
     void beat?.beat();
     let stopping: Promise<void> | undefined;
     const stop = (): Promise<void> => {
-      stopping ??= stopInOrder(server, beat, worker);
+      stopping ??= stopAll(server, beat, worker);
       return stopping;
     };
     return { server, worker, stop };
@@ -63,11 +69,14 @@ export async function workerOptions({
   port,
   log,
   print,
+  signal,
 }: Omit<LoopOptions, 'secrets' | 'httpPort'>) {
   return {
     port,
     log,
     print,
+    signal,
+    database: { host: chosen.host, name: chosen.database },
     name: env.OPS_WORKER_NAME,
     registry: await loadRegistry(env.OPS_EXECUTORS),
     listen: chosen.direct ? listenOver(chosen.config) : undefined,
@@ -89,12 +98,9 @@ function startBeat({ env, port, log, cron }: LoopOptions): LocalBeat | undefined
   return cron === undefined ? undefined : startLocalBeat({ port, log, cron, ...beatSizes(env) });
 }
 
-async function stopInOrder(
-  server: RunningServer,
-  beat: LocalBeat | undefined,
-  worker: Worker,
-): Promise<void> {
-  await server.close();
-  await beat?.stop();
-  await worker.stop();
+/** All at once, so that the worker's grace is not spent on waiting for a request or a beat. */
+async function stopAll(server: RunningServer, beat: LocalBeat | undefined, worker: Worker): Promise<void> {
+  const intake = Promise.all([server.close(), beat?.stop()]);
+  const late = pause(lastAnswerMs, undefined, { ref: false });
+  await Promise.all([worker.stop(), Promise.race([intake, late])]);
 }

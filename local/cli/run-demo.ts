@@ -1,4 +1,4 @@
-import { parseConnection } from '../connection.js';
+import { parseConnection } from '../../supabase/client/connection.js';
 import { type ChosenDatabase, dataRoot, openChosen } from '../database.js';
 import { type DemoProgress, type DemoStage, runDemo } from '../demo/demo.js';
 import { type Room, takeRoom } from '../demo/room.js';
@@ -39,12 +39,15 @@ export async function demo(context: Context): Promise<ExitCode> {
   };
   const progress = stagedProgress(context);
   const report = await runDemo({
-    database,
+    port: database.port,
     startLoop: start,
     webhookSecret: secrets.GITHUB_WEBHOOK_SECRET,
     onProgress: progress.onProgress,
   }).finally(progress.end);
   out.show(report, () => `\n${renderReport(report, out)}`);
+  out.note(
+    '→ `npm start` runs the same loop and stays up; `npm start -- --samples` feeds it a few of these events.',
+  );
   return report.ok ? exitCodes.ok : exitCodes.failed;
 }
 

@@ -24,14 +24,20 @@ export async function start(context: Context, { samples = false }: StartFlags): 
   const log = createLogger(env.OPS_LOG_LEVEL);
   const cron = env.OPS_HEARTBEAT_CRON;
   const print = (line: string): void => out.note(line);
-  const loop = await startLoop({ env, secrets, chosen, port, log, httpPort: env.OPS_PORT, cron, print });
-  atEnd(loop.stop);
   const stopping = listenForStop(log);
+  const { signal } = stopping;
+  const loop = await startLoop({
+    ...{ env, secrets, chosen, port, log, cron, print, signal },
+    httpPort: env.OPS_PORT,
+  });
+  atEnd(loop.stop);
   stopping.attach(loop.worker);
-  announce(context, env, connected, loop, provided);
-  if (samples) await feed(context, loop, secrets.GITHUB_WEBHOOK_SECRET);
-  else await offerSamples(context, connected);
-  await whenAborted(stopping.signal);
+  if (!signal.aborted) {
+    announce(context, env, connected, loop, provided);
+    if (samples) await feed(context, loop, secrets.GITHUB_WEBHOOK_SECRET);
+    else await offerSamples(context, connected);
+  }
+  await whenAborted(signal);
   out.note('stopping');
   await loop.stop();
   stopping.dispose();
@@ -72,13 +78,16 @@ async function offerSamples({ out }: Context, { port }: Connected): Promise<void
   const { events } = await port.status();
   const isEmpty = Object.entries(events).every(([, count]) => count === 0);
   if (isEmpty)
-    out.note('→ There is no event yet. `npm start -- --samples` feeds it a few; Ctrl-C stops it first.');
+    out.note(
+      '→ There is no event yet. In another terminal: `npm run emit -- demo:hello`, then `npm run trace -- <its id>`.\n' +
+        '  Or stop this with Ctrl-C and let `npm start -- --samples` feed it a few.',
+    );
 }
 
 async function feed({ out }: Context, { server }: RunningLoop, secret: string): Promise<void> {
   const { stored, sameBody, events } = await deliverSamples(server.url, secret);
   out.show({ event: 'samples', stored, known: sameBody, events }, () => {
-    const lines = events.map(({ type, id }) => `  github:${type}  ops-loop trace ${id}`);
+    const lines = events.map(({ type, id }) => `  github:${type}  npm run trace -- ${id}`);
     return [`samples    ${stored} events delivered, ${sameBody} known before`, ...lines].join('\n');
   });
 }

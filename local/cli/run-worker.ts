@@ -21,11 +21,9 @@ export async function runWorker(context: Context, flags: WorkerFlags): Promise<u
   const log = createLogger(env.OPS_LOG_LEVEL);
   const stopping = listenForStop(log);
   const worker = await startWorker({
-    ...(await workerOptions({ env, chosen, port, log, print })),
+    ...(await workerOptions({ env, chosen, port, log, print, signal: stopping.signal })),
     once: flags.once ?? false,
     reactive: env.OPS_REACTIVE === true ? beatSizes(env) : undefined,
-    database: { host: chosen.host, name: chosen.database },
-    signal: stopping.signal,
   });
   stopping.attach(worker);
   await worker.done;

@@ -1,12 +1,13 @@
 /** TERM, INT and HUP for commands that stay up. */
 import type { Logger } from 'pino';
+import { readEnvironment } from '../env.js';
 import { bindSignals } from '../worker/shutdown.js';
 import type { Worker } from '../worker/worker.js';
 
 export type Stopping = {
   /** Aborted by the first TERM or INT. */
   signal: AbortSignal;
-  /** From now on HUP reloads this worker, and a second TERM or INT forces it. */
+  /** From now on HUP also reloads this worker, and a second TERM or INT forces it. */
   attach(worker: Worker): void;
   dispose(): void;
 };
@@ -22,13 +23,19 @@ export function listenForStop(log: Logger): Stopping {
       process.exit(code);
     },
     reload: () => {
-      worker?.reload().catch((err: unknown) => log.warn({ err }, 'reload failed; the old policies hold'));
+      reload(log, worker).catch((err: unknown) => log.warn({ err }, 'reload failed; the old settings hold'));
     },
   });
   const attach = (started: Worker): void => {
     worker = started;
   };
   return { signal: controller.signal, attach, dispose };
+}
+
+/** Reads the log level and the policies again. Throws `OPS_016` for an environment that is not valid any more. */
+async function reload(log: Logger, worker: Worker | undefined): Promise<void> {
+  log.level = readEnvironment().OPS_LOG_LEVEL;
+  await worker?.reload();
 }
 
 /** Resolves when `signal` is aborted; at once if it already is. */

@@ -55,7 +55,8 @@ function proposalLines(proposals: Proposal[], { paint, now }: Output): string {
     oneLine(title ?? 'untitled', 50),
     oneLine(reason ?? 'not gated yet', 60),
   ]);
-  return table(['waiting proposal', 'since', 'title', 'reason'], rows, paint);
+  const answer = paint('dim', 'answer with `npm run approve -- <id>` or `npm run reject -- <id>`');
+  return `${table(['waiting proposal', 'since', 'title', 'reason'], rows, paint)}\n${answer}`;
 }
 
 function waitingLines({ waiting }: Status, { paint }: Output): string {

@@ -2,7 +2,6 @@
  * The whole loop once, on real input: signed GitHub deliveries over HTTP, decided, gated, carried out; one proposal
  * approved by hand, one step retried, one dead letter. Everything the summary claims is read back and checked.
  */
-import type { Database } from '../../supabase/client/pg.js';
 import type { OpsPort } from '../../supabase/client/port.js';
 import { type Check, checkFacts } from './checks.js';
 import { deliverAll } from './deliver.js';
@@ -17,7 +16,7 @@ export type DemoProgress = (stage: DemoStage, done: number, total: number) => vo
 export type DemoReport = { ok: boolean; duration_ms: number; checks: Check[]; facts: DemoFacts };
 
 export type DemoOptions = {
-  database: Database;
+  port: OpsPort;
   /** Starts server, worker and beats once the rules are set; answers the server's address. */
   startLoop: () => Promise<{ url: string }>;
   webhookSecret: string;
@@ -28,15 +27,14 @@ export type DemoOptions = {
 const settleDeadlineMs = 40_000;
 
 export async function runDemo({
-  database,
+  port,
   startLoop,
   webhookSecret,
   onProgress,
 }: DemoOptions): Promise<DemoReport> {
   const start = performance.now();
-  const { port } = database;
   const { deliveries, expected } = planDeliveries(readPayloads(), webhookSecret);
-  await addDemoPatterns(database);
+  await addDemoPatterns(port);
   const { url } = await startLoop();
   const delivered = await deliverAll(url, deliveries, (done) =>
     onProgress('deliver', done, deliveries.length),

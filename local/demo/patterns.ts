@@ -3,8 +3,7 @@
  * hands its result on, and a step that can never succeed. Both are limited to one firing, so that the story is short.
  */
 import { z } from 'zod';
-import { OpsError } from '../../supabase/client/errors.js';
-import type { Database } from '../../supabase/client/pg.js';
+import type { OpsPort } from '../../supabase/client/port.js';
 
 const json = z.json();
 const Matrix = z.looseObject({ patterns: z.array(z.looseObject({ id: z.string() })) });
@@ -53,13 +52,8 @@ const demoPatterns = [
 ];
 
 /** Appends the demo's rules to the reaction matrix that the seed left. Throws `OPS_002`, `OPS_008`. */
-export async function addDemoPatterns({ port, pool }: Database): Promise<void> {
-  const { rows } = await pool.query("select value from public.ops_policy where key = 'reaction_matrix'");
-  if (rows.length === 0)
-    throw new OpsError('OPS_002', 'there is no reaction matrix', {
-      hint: 'Seed the database: `ops-loop migrate`.',
-    });
-  const matrix = Matrix.parse(rows[0].value);
+export async function addDemoPatterns(port: OpsPort): Promise<void> {
+  const matrix = Matrix.parse((await port.getPolicy({ key: 'reaction_matrix' })).value);
   const value = json.parse({ ...matrix, patterns: [...matrix.patterns, ...demoPatterns] });
   await port.setPolicy({ key: 'reaction_matrix', value, reason: 'rules of the demo' });
 }

@@ -11,7 +11,9 @@ const claim = `update bare set state = 1 where id = any (array(
 const finish = 'update bare set state = 2 where id = any ($1::bigint[]) and state = 1';
 
 export async function bareLimit({ database: { pool } }: Room): Promise<Figure[]> {
-  await pool.query('create table bare (id bigint primary key, state smallint not null default 0) with (fillfactor = 80)');
+  await pool.query(
+    'create table bare (id bigint primary key, state smallint not null default 0) with (fillfactor = 80)',
+  );
   await pool.query('create index on bare (id) where state = 0');
   await pool.query(`insert into bare select i from generate_series(1, ${total}) i`);
   await pool.query('vacuum analyze bare');
@@ -19,7 +21,9 @@ export async function bareLimit({ database: { pool } }: Room): Promise<Figure[]>
   const started = performance.now();
   await Promise.all([loop(), loop()]);
   const ms = performance.now() - started;
-  return [{ name: 'bare claim and finish, batches of 100', value: Math.round((total / ms) * 1000), unit: 'rows/s' }];
+  return [
+    { name: 'bare claim and finish, batches of 100', value: Math.round((total / ms) * 1000), unit: 'rows/s' },
+  ];
 
   async function loop(): Promise<void> {
     for (;;) {

@@ -15,7 +15,8 @@ const { values: options } = parseArgs({
     only: { type: 'string', default: '' },
   },
 });
-const say = (line: string) => void (options.json || process.stdout.isTTY ? process.stderr : process.stdout).write(line);
+const say = (line: string) =>
+  void (options.json || process.stdout.isTTY ? process.stderr : process.stdout).write(line);
 
 const house = await openHouse();
 const taken: Figure[] = [];
@@ -49,14 +50,20 @@ const machine = {
 
 if (options.json) process.stdout.write(`${JSON.stringify({ machine, results }, null, 2)}\n`);
 else {
-  const table = new Table({ head: ['measure', 'value', 'unit', 'of bare', 'floor'], style: { head: [], border: [] } });
+  const table = new Table({
+    head: ['measure', 'value', 'unit', 'of bare', 'floor'],
+    style: { head: [], border: [] },
+  });
   for (const { name, value, unit, floor } of results)
     table.push([
       name,
       { content: value.toLocaleString('en'), hAlign: 'right' },
       unit,
       { content: bare && /steps|rows/.test(unit) ? (value / bare).toFixed(2) : '', hAlign: 'right' },
-      { content: floor ? `${floor.toLocaleString('en')} ${value >= floor ? 'met' : 'MISSED'}` : '', hAlign: 'right' },
+      {
+        content: floor ? `${floor.toLocaleString('en')} ${value >= floor ? 'met' : 'MISSED'}` : '',
+        hAlign: 'right',
+      },
     ]);
   process.stdout.write(`${table}\n`);
   process.stdout.write(

@@ -18,7 +18,11 @@ async function fillMissions({ port }: Database, missions: number, steps: number)
   const started = performance.now();
   for (let i = 0; i < missions; i += 1000)
     await port.createProposals(
-      { proposals: Array.from({ length: Math.min(1000, missions - i) }, () => ({ template: template(steps) })) },
+      {
+        proposals: Array.from({ length: Math.min(1000, missions - i) }, () => ({
+          template: template(steps),
+        })),
+      },
       { deadlineMs: 60_000 },
     );
   return performance.now() - started;
@@ -38,11 +42,22 @@ function drain(name: string, missions: number, steps: number, concurrency?: numb
       const filledMs = await fillMissions(database, missions, steps);
       await settle(database);
       const ms = await drainWithWorker(database, concurrency);
-      await expectCount(database, `select count(*) as n from ops_missions where status = 'succeeded'`, missions);
-      await expectCount(database, `select count(*) as n from ops_action_runs where status = 'succeeded'`, missions * steps);
+      await expectCount(
+        database,
+        `select count(*) as n from ops_missions where status = 'succeeded'`,
+        missions,
+      );
+      await expectCount(
+        database,
+        `select count(*) as n from ops_action_runs where status = 'succeeded'`,
+        missions * steps,
+      );
       const propose: Figure = { name: 'bulk propose', value: rate(missions, filledMs), unit: 'proposals/s' };
       return steps === 1
-        ? [{ name, value: rate(missions, ms), unit: 'steps/s', ...(concurrency ? {} : { floor: 8_000 }) }, propose]
+        ? [
+            { name, value: rate(missions, ms), unit: 'steps/s', ...(concurrency ? {} : { floor: 8_000 }) },
+            propose,
+          ]
         : [
             { name, value: rate(missions, ms), unit: 'missions/s', floor: 3_000 },
             { name: `${name}, steps`, value: rate(missions * steps, ms), unit: 'steps/s' },
@@ -57,7 +72,10 @@ const matrix = {
     id: `pattern_${i}`,
     event_type: `bench:type_${i}`,
     where: '$.data.level >= 5 && $.data.name starts with "n"',
-    template: { title: 'Level {{event.data.level}}', steps: [{ kind: 'noop', params: { echo: '{{event.data.name}}' } }] },
+    template: {
+      title: 'Level {{event.data.level}}',
+      steps: [{ kind: 'noop', params: { echo: '{{event.data.name}}' } }],
+    },
   })),
 };
 
@@ -70,13 +88,18 @@ function heartbeat(name: string, share: number, floor: number | undefined, match
       await openGates(database);
       await port.setPolicy({ key: 'reaction_matrix', value: matrix });
       const emitted = performance.now();
-      for (let i = 0; i < count; i += 2000) await port.emitEvents({ events: events(i, 2000, share, matching) });
+      for (let i = 0; i < count; i += 2000)
+        await port.emitEvents({ events: events(i, 2000, share, matching) });
       const emitMs = performance.now() - emitted;
       await settle(database);
       const started = performance.now();
       for (let more = true; more; ) ({ more } = await port.heartbeat({ source: 'reactive' }));
       const ms = performance.now() - started;
-      await expectCount(database, `select count(*) as n from ops_agent_events where trust <> 'loop' and processed_at is null`, 0);
+      await expectCount(
+        database,
+        `select count(*) as n from ops_agent_events where trust <> 'loop' and processed_at is null`,
+        0,
+      );
       await expectCount(database, 'select count(*) as n from ops_missions', Math.round(count * share));
       return [
         { name, value: rate(count, ms), unit: 'events/s', ...(floor ? { floor } : {}) },
@@ -90,7 +113,10 @@ const events = (from: number, count: number, share: number, matching: boolean) =
   Array.from({ length: count }, (_, k) => {
     const i = from + k;
     const fires = share > 0 && i % Math.round(1 / share) === 0;
-    return { type: matching ? `bench:type_${i % 50}` : `other:type_${i % 50}`, data: { level: fires ? 7 : 1, name: `n${i}` } };
+    return {
+      type: matching ? `bench:type_${i % 50}` : `other:type_${i % 50}`,
+      data: { level: fires ? 7 : 1, name: `n${i}` },
+    };
   });
 
 /** Buffers that one claim of 50 reads when the table is full of what it must not look at. */

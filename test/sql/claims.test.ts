@@ -14,7 +14,7 @@ const waits = async (): Promise<Record<string, number>> =>
   Object.fromEntries(
     (
       await db.sql<{ wait_reason: string; n: number }>(
-        "select coalesce(wait_reason, status) as wait_reason, count(*)::int as n from ops_mission_steps group by 1",
+        'select coalesce(wait_reason, status) as wait_reason, count(*)::int as n from ops_mission_steps group by 1',
       )
     ).map(({ wait_reason, n }) => [wait_reason, n]),
   );
@@ -28,7 +28,13 @@ describe('the order', () => {
       side('plain'),
     ]);
     await engine.mission([side('newer')]);
-    expect(keys(await engine.claim(100, ['radar', 'noop']))).toEqual(['first', 'signal', 'plain', 'newer', 'late']);
+    expect(keys(await engine.claim(100, ['radar', 'noop']))).toEqual([
+      'first',
+      'signal',
+      'plain',
+      'newer',
+      'late',
+    ]);
   });
 
   test('holds over claims of a few', async () => {
@@ -39,7 +45,10 @@ describe('the order', () => {
   });
 
   test('leaves steps of other executors alone', async () => {
-    await engine.mission([side('mine'), { key: 'other', kind: 'radar', depends_on: [], params: { action: 'list' } }]);
+    await engine.mission([
+      side('mine'),
+      { key: 'other', kind: 'radar', depends_on: [], params: { action: 'list' } },
+    ]);
     expect(keys(await engine.claim(10, ['noop']))).toEqual(['mine']);
     expect(await engine.claim(10, ['openclaw'])).toEqual([]);
   });
@@ -86,7 +95,9 @@ describe('a claim', () => {
     const taken = [...claims.flat(), ...rest].map(({ id, lease_epoch }) => `${id}:${lease_epoch}`);
     expect(taken).toHaveLength(200);
     expect(new Set(taken).size).toBe(200);
-    expect(await db.sql('select distinct lease_epoch::int as epoch from ops_mission_steps')).toEqual([{ epoch: 1 }]);
+    expect(await db.sql('select distinct lease_epoch::int as epoch from ops_mission_steps')).toEqual([
+      { epoch: 1 },
+    ]);
     expect(await db.sql("select from ops_action_runs where status = 'started'")).toHaveLength(200);
   });
 
@@ -199,7 +210,10 @@ describe('a switch', () => {
     await engine.patterns({ id: 'p', event_type: 'a:b', template });
     await engine.emit('a:b');
     await engine.beat();
-    await engine.mission([side('plain'), { key: 'sage', kind: 'agent', depends_on: [], params: { role: 'sage' } }]);
+    await engine.mission([
+      side('plain'),
+      { key: 'sage', kind: 'agent', depends_on: [], params: { role: 'sage' } },
+    ]);
     await engine.port.pause({ scope: 'role:sage' });
     await engine.port.pause({ scope: 'pattern:p' });
     expect(keys(await engine.claim(10, ['noop', 'agent']))).toEqual(['plain']);

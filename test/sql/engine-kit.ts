@@ -43,7 +43,11 @@ export const reviveByHand =
 
 const openPolicies: Record<string, Json> = {
   reaction_matrix: { patterns: [] },
-  auto_approve: { enabled: true, allowed_step_kinds: ['noop', 'radar', 'openclaw', 'agent'], max_risk_level: 'critical' },
+  auto_approve: {
+    enabled: true,
+    allowed_step_kinds: ['noop', 'radar', 'openclaw', 'agent'],
+    max_risk_level: 'critical',
+  },
   proposal_caps: {},
   worker_policy: {},
 };
@@ -86,6 +90,8 @@ export function useEngine(options: DatabaseOptions = {}) {
     await setClock(db.sql, 'real');
   });
   beforeEach(async () => {
+    await Promise.all([...holders].map((client) => client.end().catch(() => {})));
+    holders.clear();
     await db.sql(clean);
     for (const [key, value] of Object.entries(openPolicies)) await setPolicy(key, value);
   });
@@ -112,6 +118,8 @@ export function useEngine(options: DatabaseOptions = {}) {
     get port() {
       return port();
     },
+    /** Empties the tables, opens the policies that are tightened seldom, and sets the clock right. */
+    reset: () => db.sql(clean),
     setPolicy,
     mission,
     steps,
@@ -136,8 +144,8 @@ export function useEngine(options: DatabaseOptions = {}) {
     renew: (leases: Lease[], leaseSeconds = 60) =>
       port().renewLeases({ worker: 'w', leases: leases.map(ref), leaseSeconds }),
     emit: (type: string, data: { [key: string]: Json } = {}) => port().emitEvent({ type, data }),
-    /** Rounds until nothing is left; fails when a phase fails. */
-    beat: async (source = 'test'): Promise<BeatRound[]> => {
+    /** Rounds until nothing is left; fails when a phase fails. The reactive kind leaves no row and no event. */
+    beat: async (source = 'reactive'): Promise<BeatRound[]> => {
       const rounds: BeatRound[] = [];
       do {
         rounds.push(await port().heartbeat({ source }));
@@ -158,11 +166,29 @@ export function only<T>(items: T[]): T {
   return item;
 }
 
-/** Opens a transaction on a connection of its own that holds what the statement locks; `let go` ends it. */
-export async function hold(db: TestDatabase, statement: string, values?: unknown[]): Promise<() => Promise<void>> {
-  const holder = await db.connect();
-  await holder.query('begin');
-  await holder.query(statement, values);
+/** Transactions that tests have open; what a failed test left behind ends before the next one. */
+const holders = new Set<Client>();
+
+/** Runs a statement in an open transaction of its own connection; the caller ends both. */
+export async function inTransaction(
+  db: TestDatabase,
+  statement: string,
+  values?: unknown[],
+): Promise<Client> {
+  const client = await db.connect();
+  holders.add(client);
+  await client.query('begin');
+  await client.query(statement, values);
+  return client;
+}
+
+/** Opens a transaction that holds what the statement locks; the function that it answers ends it. */
+export async function hold(
+  db: TestDatabase,
+  statement: string,
+  values?: unknown[],
+): Promise<() => Promise<void>> {
+  const holder = await inTransaction(db, statement, values);
   return async () => {
     await holder.query('rollback');
     await holder.end();
@@ -180,12 +206,4 @@ export function blocked(db: TestDatabase, count: number, what: string): Promise<
     },
     { what: `${count} waiting for a lock: ${what}` },
   );
-}
-
-/** Runs a statement in an open transaction of its own connection; the caller ends both. */
-export async function inTransaction(db: TestDatabase, statement: string, values?: unknown[]): Promise<Client> {
-  const client = await db.connect();
-  await client.query('begin');
-  await client.query(statement, values);
-  return client;
 }

@@ -1,8 +1,8 @@
 /** Attempts that do not succeed: outcomes, backoff, dead letters, and the way back from them. */
 import { describe, expect, test } from 'vitest';
 import { failureOutcomes } from '../../supabase/client/terms.js';
-import { advanceClock, setClock } from '../support/clock.js';
-import { type Lease, noop, only, ref, reviveByHand, useEngine } from './engine-kit.js';
+import { setClock } from '../support/clock.js';
+import { type Lease, noop, only, ref, useEngine } from './engine-kit.js';
 
 const engine = useEngine();
 const { db } = engine;
@@ -49,19 +49,31 @@ describe('an outcome', () => {
     expect((await engine.step(mission, 'one')).status).toBe(afterOne[outcome]?.[0]);
   });
 
-  test.each(failureOutcomes)('%s makes of a step that is not idempotent what the table says', async (outcome) => {
-    const { mission, leases } = await openclaw();
-    await engine.fail(leases, outcome);
-    expect((await engine.step(mission, 'one')).status).toBe(afterOne[outcome]?.[1]);
-    const cause = (await letters())[0]?.cause;
-    expect(cause).toBe({ permanent: 'permanent', timed_out: 'unknown', unknown: 'unknown' }[outcome as string]);
-  });
+  test.each(failureOutcomes)(
+    '%s makes of a step that is not idempotent what the table says',
+    async (outcome) => {
+      const { mission, leases } = await openclaw();
+      await engine.fail(leases, outcome);
+      expect((await engine.step(mission, 'one')).status).toBe(afterOne[outcome]?.[1]);
+      const cause = (await letters())[0]?.cause;
+      expect(cause).toBe(
+        { permanent: 'permanent', timed_out: 'unknown', unknown: 'unknown' }[outcome as string],
+      );
+    },
+  );
 
   test('ends the attempt with its name, error and measures', async () => {
     const { leases } = await claimed();
-    const failure = { ...ref(only(leases)), outcome: 'timed_out' as const, error: 'too slow', meta: { tokens: 3 } };
+    const failure = {
+      ...ref(only(leases)),
+      outcome: 'timed_out' as const,
+      error: 'too slow',
+      meta: { tokens: 3 },
+    };
     await engine.port.failSteps({ worker: 'w', failures: [failure] });
-    expect(await db.one('select status, error, meta, completed_at is not null as ended from ops_action_runs')).toEqual({
+    expect(
+      await db.one('select status, error, meta, completed_at is not null as ended from ops_action_runs'),
+    ).toEqual({
       status: 'timed_out',
       error: 'too slow',
       meta: { tokens: 3 },
@@ -74,14 +86,20 @@ describe('an outcome', () => {
     const { leases } = await claimed();
     for (const outcome of [null, 'banana'])
       await expect(
-        db.sql('select * from ops_fail_steps($1, $2)', ['w', JSON.stringify([{ ...ref(only(leases)), outcome, error: 'x' }])]),
+        db.sql('select * from ops_fail_steps($1, $2)', [
+          'w',
+          JSON.stringify([{ ...ref(only(leases)), outcome, error: 'x' }]),
+        ]),
       ).rejects.toMatchObject({ code: 'OP011' });
   });
 });
 
 describe('the wait before the next try', () => {
   test('doubles from the base to the cap, of which up to half is jitter', async () => {
-    await engine.setPolicy('worker_policy', { max_retries: 8, backoff: { base_seconds: 4, cap_seconds: 60 } });
+    await engine.setPolicy('worker_policy', {
+      max_retries: 8,
+      backoff: { base_seconds: 4, cap_seconds: 60 },
+    });
     const { leases } = await claimed();
     const waits = await failToTheEnd(leases);
     expect(waits).toHaveLength(7);
@@ -103,7 +121,12 @@ describe('the wait before the next try', () => {
   test('is at least what the other side asked for', async () => {
     await setClock(db.sql, { at: '2026-03-01T10:00:00Z' });
     const { mission, leases } = await claimed();
-    const failure = { ...ref(only(leases)), outcome: 'rate_limited' as const, error: '429', retry_after_seconds: 600 };
+    const failure = {
+      ...ref(only(leases)),
+      outcome: 'rate_limited' as const,
+      error: '429',
+      retry_after_seconds: 600,
+    };
     await engine.port.failSteps({ worker: 'w', failures: [failure] });
     expect((await engine.step(mission, 'one')).ready_at).toEqual(new Date('2026-03-01T10:10:00Z'));
   });
@@ -111,7 +134,12 @@ describe('the wait before the next try', () => {
   // B11: raises "interval out of range" for the whole batch.
   test('is bounded when the other side asks for an eternity', async () => {
     const { mission, leases } = await claimed();
-    const failure = { ...ref(only(leases)), outcome: 'rate_limited' as const, error: '429', retry_after_seconds: 1e18 };
+    const failure = {
+      ...ref(only(leases)),
+      outcome: 'rate_limited' as const,
+      error: '429',
+      retry_after_seconds: 1e18,
+    };
     await engine.port.failSteps({ worker: 'w', failures: [failure] });
     expect(await engine.step(mission, 'one')).toMatchObject({ status: 'scheduled' });
   });
@@ -127,7 +155,15 @@ describe('a step that is out of attempts', () => {
     const { mission, leases } = await claimed(noop('one', step));
     await failToTheEnd(leases);
     expect(await letters()).toMatchObject([
-      { cause: 'exhausted', attempts, failure_count: attempts, crash_count: 0, series: 1, state: 'open', last_error: 'it broke' },
+      {
+        cause: 'exhausted',
+        attempts,
+        failure_count: attempts,
+        crash_count: 0,
+        series: 1,
+        state: 'open',
+        last_error: 'it broke',
+      },
     ]);
     expect(await db.sql('select from ops_action_runs')).toHaveLength(attempts);
     expect(await engine.missionRow(mission)).toMatchObject({ status: 'failed', failed_steps: 1 });
@@ -137,7 +173,9 @@ describe('a step that is out of attempts', () => {
     const { leases } = await claimed();
     await engine.fail(leases, 'permanent');
     expect(
-      await db.sql("select from ops_mission_steps where status = 'failed' and failure_count >= coalesce(max_retries, 3)"),
+      await db.sql(
+        "select from ops_mission_steps where status = 'failed' and failure_count >= coalesce(max_retries, 3)",
+      ),
     ).toHaveLength(1);
     expect(await letters()).toMatchObject([{ cause: 'permanent', attempts: 1, failure_count: 1 }]);
   });
@@ -150,102 +188,14 @@ describe('a step that is out of attempts', () => {
     );
     expect(events).toMatchObject([
       { type: 'mission:failed' },
-      { type: 'step:dead_lettered', depth: 1, mission_id: mission, cause: 'permanent', error: 'no such file' },
+      {
+        type: 'step:dead_lettered',
+        depth: 1,
+        mission_id: mission,
+        cause: 'permanent',
+        error: 'no such file',
+      },
       { type: 'step:noop:failed', depth: 1, mission_id: mission, cause: 'permanent' },
     ]);
-  });
-});
-
-describe('the way back', () => {
-  async function dead() {
-    const { mission, leases } = await claimed();
-    await engine.fail(leases, 'permanent');
-    const letter = only(await letters());
-    return { mission, step: await engine.step(mission, 'one'), letter: String(letter.id) };
-  }
-  const revived = { status: 'queued', failure_count: 0, crash_count: 0, series: 2, last_error: null, reserved_at: null };
-
-  test('by retry_step, by requeue and by hand are the same', async () => {
-    const ways: ((dead: { step: { id: string }; letter: string }) => Promise<unknown>)[] = [
-      ({ step }) => engine.port.retryStep({ id: step.id }),
-      ({ letter }) => engine.port.requeueDeadLetter({ id: letter }),
-      ({ step }) => db.sql(`${reviveByHand} where id = $1`, [step.id]),
-    ];
-    for (const way of ways) {
-      const one = await dead();
-      await way(one);
-      const step = await engine.step(one.mission, 'one');
-      expect(step).toMatchObject(revived);
-      expect(Number(step.lease_epoch)).toBeGreaterThan(Number(one.step.lease_epoch));
-      expect(await engine.missionRow(one.mission)).toMatchObject({ status: 'running', completed_at: null, failed_steps: 0 });
-      expect(await db.one('select state, resolved_at is not null as closed from ops_step_dead_letters where id = $1', [one.letter])).toEqual({
-        state: 'requeued',
-        closed: true,
-      });
-      await engine.complete(await engine.claim());
-      expect(await engine.missionRow(one.mission)).toMatchObject({ status: 'succeeded', open_steps: 0 });
-      await db.sql("select set_config('ops.engine', 'on', true); delete from ops_step_dead_letters; delete from ops_mission_steps");
-    }
-  });
-
-  test('asked for thirty times at once is one series', async () => {
-    const { mission, letter, step } = await dead();
-    await Promise.all(
-      Array.from({ length: 30 }, (_, n) =>
-        n % 2 ? engine.port.requeueDeadLetter({ id: letter, reason: 'again' }) : engine.port.retryStep({ id: step.id }),
-      ),
-    );
-    expect(await engine.step(mission, 'one')).toMatchObject(revived);
-    expect(await engine.claim()).toHaveLength(1);
-  });
-
-  test('and failing once more leaves a second letter beside the first', async () => {
-    const { step } = await dead();
-    await engine.port.retryStep({ id: step.id, reason: 'the disk was full' });
-    await engine.fail(await engine.claim(), 'permanent');
-    expect(await letters()).toMatchObject([
-      { series: 1, state: 'requeued', resolution: 'the disk was full' },
-      { series: 2, state: 'open' },
-    ]);
-  });
-
-  test('is closed by discarding, which needs a reason', async () => {
-    const { letter, step } = await dead();
-    await expect(engine.port.discardDeadLetter({ id: letter, reason: '  ' })).rejects.toMatchObject({ code: 'OPS_011' });
-    await engine.port.discardDeadLetter({ id: letter, reason: 'not needed any more' });
-    expect(await letters()).toMatchObject([{ state: 'discarded', resolution: 'not needed any more' }]);
-    for (const again of [engine.port.requeueDeadLetter({ id: letter }), engine.port.discardDeadLetter({ id: letter, reason: 'x' })])
-      await expect(again).rejects.toMatchObject({ code: 'OPS_015' });
-    await engine.port.retryStep({ id: step.id });
-    expect(await letters()).toMatchObject([{ state: 'discarded' }]);
-  });
-
-  test('is refused with a code for what is not there or did not fail', async () => {
-    const nobody = '00000000-0000-4000-8000-000000000000';
-    await expect(engine.port.retryStep({ id: nobody })).rejects.toMatchObject({ code: 'OPS_012' });
-    await expect(engine.port.retryMission({ id: nobody })).rejects.toMatchObject({ code: 'OPS_012' });
-    await expect(engine.port.requeueDeadLetter({ id: nobody })).rejects.toMatchObject({ code: 'OPS_012' });
-    const { mission, leases } = await claimed();
-    await engine.complete(leases);
-    const { id } = await engine.step(mission, 'one');
-    await expect(engine.port.retryStep({ id })).rejects.toMatchObject({ code: 'OPS_015' });
-    await expect(engine.port.retryMission({ id: mission })).rejects.toMatchObject({ code: 'OPS_015' });
-  });
-
-  test('pages through letters that were written at the same moment', async () => {
-    // B17: the cursor is created_at alone.
-    await setClock(db.sql, { at: '2026-03-01T10:00:00Z' });
-    await engine.mission(Array.from({ length: 6 }, (_, n) => noop(`s${n}`, { depends_on: [], on_failure: 'continue' })));
-    await engine.fail(await engine.claim(), 'permanent');
-    await advanceClock(db.sql, '1 second');
-    const seen = new Set<string>();
-    for (let before: string | undefined, page = 0; page < 6; page++) {
-      const rows = await engine.port.listDeadLetters({ limit: 2, ...(before === undefined ? {} : { before }) });
-      for (const { id, created_at } of rows) {
-        seen.add(id);
-        before = created_at;
-      }
-    }
-    expect(seen.size).toBe(6);
   });
 });

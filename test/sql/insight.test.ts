@@ -199,8 +199,9 @@ describe('an event', () => {
     await beat();
     await advanceClock(database.sql, '4 minutes');
     await emit('a:b');
+    await advanceClock(database.sql, '1 second');
     const id = await emit('a:b');
-    await advanceClock(database.sql, '2 minutes');
+    await advanceClock(database.sql, '119 seconds');
     expect(await sayings(id)).toContain(
       [
         'Event a:b from manual has been open for 2 minutes.',
@@ -391,7 +392,7 @@ describe('a step', () => {
     await claim();
     const id = steps[0] ?? '';
     expect(await sayings(id)).toContain(
-      'Step one runs on worker worker-a since 12:00:00 UTC (less than a second ago), attempt 1 of 3.\nIts lease lasts until 12:01:00 UTC (60 seconds left)',
+      'Step one runs on worker worker-a since 12:00:00 UTC (just now), attempt 1 of 3.\nIts lease lasts until 12:01:00 UTC (60 seconds left)',
     );
     await advanceClock(database.sql, '5 minutes');
     expect(await sayings(id)).toContain('Its lease ended at 12:01 UTC (4 minutes ago): the next recovery');
@@ -414,13 +415,13 @@ describe('a step', () => {
     const { id: letter } = await database.one<{ id: string }>('select id from public.ops_step_dead_letters');
     const failed = await sayings(id);
     expect(failed).toContain(
-      'Step one failed at 12:01:00 UTC (less than a second ago): it broke again.\nAll 2 attempts are used up.\nIt stopped its mission.',
+      'Step one failed at 12:01:00 UTC (just now): it broke again.\nAll 2 attempts are used up.\nIt stopped its mission.',
     );
     expect(failed).toContain(
       `\`ops-loop retry ${id}\` or \`ops-loop dlq requeue ${letter}\` runs it again in a new series.`,
     );
     expect(await sayings(steps[1] ?? '')).toContain(
-      'Step two was skipped at 12:01:00 UTC (less than a second ago), because step one failed.',
+      'Step two was skipped at 12:01:00 UTC (just now), because step one failed.',
     );
     expect(await sayings(mission)).toContain(
       `\`ops-loop retry ${mission}\` runs it on from its last good step.`,
@@ -454,7 +455,7 @@ describe('a step', () => {
     await complete();
     await port.cancelMission({ id: mission, reason: 'no longer wanted' });
     expect(await sayings(steps[0] ?? '')).toContain(
-      'Step one succeeded at 12:00:00 UTC (less than a second ago) on worker worker-a, attempt 1 of 3.',
+      'Step one succeeded at 12:00:00 UTC (just now) on worker worker-a, attempt 1 of 3.',
     );
     expect(await sayings(steps[1] ?? '')).toMatch(
       /^Step two was skipped at .*: its condition `.*` was false\.$/m,

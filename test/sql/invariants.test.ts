@@ -59,7 +59,7 @@ async function liveThroughADay(): Promise<void> {
   });
   await port.setPolicy({
     key: 'proposal_caps',
-    value: { daily_limit: 9, hourly_limit: 9, per_source: { reaction: 8 }, per_pattern: 4 },
+    value: { daily_limit: 12, hourly_limit: 12, per_source: { reaction: 8 }, per_pattern: 4 },
   });
   await port.setPolicy({
     key: 'worker_policy',
@@ -67,29 +67,34 @@ async function liveThroughADay(): Promise<void> {
   });
   for (const n of [1, 2]) await port.emitEvent({ type: 'a:b', data: { n } });
   await heartbeat();
+  // A priority below all others makes a step the next to be claimed, whatever else is queued.
+  const next = { priority: -9 };
+  await propose('done', [noop('a', next)]);
   await complete();
-  await fail('retryable');
+  await propose('crashed', [noop('a', next), noop('b')]);
   await claim();
   await advanceClock(database.sql, '10 minutes');
   await heartbeat();
   await fail('permanent');
   const cancelled = await propose('cancelled', [noop('a'), noop('b')]);
   await port.cancelMission({ id: cancelled.mission_id ?? '' });
-  const failed = await propose('failed', [
-    noop('a', { priority: -2, on_failure: 'continue', max_retries: 1 }),
-    noop('b', { priority: -2 }),
+  const revived = await propose('revived', [
+    noop('a', { ...next, on_failure: 'continue', max_retries: 1 }),
+    noop('b', next),
     noop('c'),
   ]);
   await fail('retryable');
   await fail('permanent');
-  await port.retryMission({ id: failed.mission_id ?? '' });
+  await port.retryMission({ id: revived.mission_id ?? '' });
   await fail('permanent');
+  await port.pause({ scope: `mission:${revived.mission_id}` });
+  await claim();
+  await propose('tried once', [noop('a', next)]);
+  await fail('retryable');
   const [waiting, other] = await port.listProposals({ status: 'pending' });
   await port.approveProposal({ id: waiting?.id ?? '' });
   await port.rejectProposal({ id: other?.id ?? '' });
   await propose('held', [noop('a'), noop('b')]);
-  await port.pause({ scope: `mission:${failed.mission_id}` });
-  await claim(1);
 }
 
 beforeAll(async () => {
@@ -122,7 +127,6 @@ async function violations(...statements: string[]): Promise<string[]> {
 
 const one = (table: string, where: string) =>
   `(select id from public.${table} where ${where} order by id limit 1)`;
-const runningStep = one('ops_mission_steps', "status = 'running'");
 const queuedStep = one('ops_mission_steps', "status = 'queued'");
 const succeededStep = one('ops_mission_steps', "status = 'succeeded'");
 const failedStep = one('ops_mission_steps', "status = 'failed'");
@@ -265,11 +269,11 @@ const spoiled: [invariant: string, ...statements: string[]][] = [
   ],
   [
     'held_without_cause',
-    `update public.ops_mission_steps set status = 'scheduled', wait_reason = 'switch:dispatch' where id = ${queuedStep}`,
+    `update public.ops_mission_steps set status = 'scheduled', wait_reason = 'switch:dispatch', updated_at = ${now} - interval '16 minutes' where id = ${queuedStep}`,
   ],
   [
     'held_without_cause',
-    `update public.ops_mission_steps set status = 'scheduled', wait_reason = 'policy:executor:noop' where id = ${queuedStep}`,
+    `update public.ops_mission_steps set status = 'scheduled', wait_reason = 'policy:executor:noop', updated_at = ${now} - interval '16 minutes' where id = ${queuedStep}`,
   ],
   [
     'caps_exceeded',
@@ -306,7 +310,7 @@ describe('the invariants', () => {
     );
     expect(seen).toEqual({
       steps: ['blocked', 'cancelled', 'failed', 'queued', 'running', 'scheduled', 'skipped', 'succeeded'],
-      missions: ['approved', 'cancelled', 'failed', 'running'],
+      missions: ['approved', 'cancelled', 'failed', 'running', 'succeeded'],
       proposals: ['approved', 'auto_approved', 'rejected'],
       attempts: ['crashed', 'failed', 'started', 'succeeded'],
     });
@@ -318,7 +322,7 @@ describe('the invariants', () => {
 
   it('are each shown to fire', async () => {
     const { source } = await database.one<{ source: string }>(
-      `select string_agg(prosrc, ' ') as source from pg_proc where proname ~ '^ops_check_(events|proposals|missions|steps|needs|attempts|dead_letters|holds|caps|bounds|policies)$'`,
+      `select string_agg(prosrc, ' ') as source from pg_proc where proname ~ '^ops_check_(events|proposals|missions|steps|needs|attempts|leases|dead_letters|holds|caps|bounds|policies)$'`,
     );
     const named = [...source.matchAll(/(?:select|then|else) '([a-z]+(?:_[a-z]+)+)'/g)].map(
       ([, name]) => name,

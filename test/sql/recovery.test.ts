@@ -1,14 +1,15 @@
 /** Leases: renewed, lost, given back, recovered by anyone; and what a dead or frozen worker cannot do. */
 import { describe, expect, test } from 'vitest';
 import { advanceClock, setClock } from '../support/clock.js';
-import { blocked, hold, noop, only, useEngine } from './engine-kit.js';
+import { blocked, hold, inTransaction, noop, only, ref, useEngine } from './engine-kit.js';
 
 const engine = useEngine();
 const { db } = engine;
 
 const side = (count: number) => Array.from({ length: count }, (_, n) => noop(`s${n}`, { depends_on: [] }));
 const openclaw = { key: 'one', kind: 'openclaw', depends_on: [], params: {} };
-const attempts = async () => (await db.sql('select status from ops_action_runs order by started_at')).map((r) => r.status);
+const attempts = async () =>
+  (await db.sql('select status from ops_action_runs order by started_at')).map((r) => r.status);
 const letters = () => db.sql('select cause, attempts, failure_count, crash_count from ops_step_dead_letters');
 
 describe('a renewal', () => {
@@ -30,7 +31,9 @@ describe('a renewal', () => {
     const mission = await engine.mission(side(1));
     const leases = await engine.claim();
     await advanceClock(db.sql, '61 seconds');
-    expect(await engine.renew(leases)).toMatchObject([{ held: false, cancel_requested: false, halted: false }]);
+    expect(await engine.renew(leases)).toMatchObject([
+      { held: false, cancel_requested: false, halted: false },
+    ]);
     expect(only(await engine.steps(mission))).toMatchObject({ status: 'running' });
   });
 
@@ -40,7 +43,11 @@ describe('a renewal', () => {
     await engine.port.cancelMission({ id: mission });
     expect(await engine.renew(leases)).toMatchObject([{ held: true, cancel_requested: true }]);
     expect(await engine.fail(leases, 'retryable')).toMatchObject([{ held: true, status: 'cancelled' }]);
-    expect(await engine.missionRow(mission)).toMatchObject({ status: 'cancelled', open_steps: 0, cancelled_steps: 2 });
+    expect(await engine.missionRow(mission)).toMatchObject({
+      status: 'cancelled',
+      open_steps: 0,
+      cancelled_steps: 2,
+    });
     expect(await letters()).toEqual([]);
   });
 
@@ -60,7 +67,11 @@ describe('a release', () => {
   test('gives a step back with no attempt counted', async () => {
     const mission = await engine.mission(side(1));
     await engine.release(await engine.claim());
-    expect(only(await engine.steps(mission))).toMatchObject({ status: 'queued', failure_count: 0, crash_count: 0 });
+    expect(only(await engine.steps(mission))).toMatchObject({
+      status: 'queued',
+      failure_count: 0,
+      crash_count: 0,
+    });
     expect(only(await engine.claim())).toMatchObject({ attempt: 1, lease_epoch: 2 });
     expect((await attempts()).sort()).toEqual(['released', 'started']);
   });
@@ -96,7 +107,11 @@ describe('an expired lease', () => {
   test('requeues an idempotent step at once, and fences its worker', async () => {
     const { mission, leases } = await expired();
     expect(await engine.port.recoverExpiredLeases()).toMatchObject({ requeued_steps: 1, failed_steps: 0 });
-    expect(await engine.step(mission, 'one')).toMatchObject({ status: 'queued', crash_count: 1, failure_count: 0 });
+    expect(await engine.step(mission, 'one')).toMatchObject({
+      status: 'queued',
+      crash_count: 1,
+      failure_count: 0,
+    });
     expect(await engine.complete(leases)).toMatchObject([{ held: false, status: 'queued' }]);
     expect(await engine.fail(leases, 'permanent')).toMatchObject([{ held: false, status: 'queued' }]);
     expect(await attempts()).toEqual(['crashed']);
@@ -126,8 +141,14 @@ describe('an expired lease', () => {
       await advanceClock(db.sql, '61 seconds');
     }
     expect(await engine.port.recoverExpiredLeases()).toMatchObject({ failed_steps: 1 });
-    expect(await letters()).toEqual([{ cause: 'worker_crash', attempts: 3, failure_count: 0, crash_count: 3 }]);
-    expect(await engine.step(mission, 'one')).toMatchObject({ status: 'failed', failure_count: 3, crash_count: 3 });
+    expect(await letters()).toEqual([
+      { cause: 'worker_crash', attempts: 3, failure_count: 0, crash_count: 3 },
+    ]);
+    expect(await engine.step(mission, 'one')).toMatchObject({
+      status: 'failed',
+      failure_count: 3,
+      crash_count: 3,
+    });
   });
 
   test('is recovered once by twenty at a time', async () => {
@@ -144,15 +165,26 @@ describe('an expired lease', () => {
   test('is rechecked in the write: a renewal that came first wins', async () => {
     const mission = await engine.mission(side(1));
     const leases = await engine.claim();
-    const letGo = await hold(db, 'select from ops_missions where id = $1 for update', [mission]);
-    await setClock(db.sql, { shift: '61 seconds' });
+    const renewal = await inTransaction(db, "select from ops_renew_leases('w', $1, 3600)", [
+      JSON.stringify(leases.map(ref)),
+    ]);
+    await advanceClock(db.sql, '61 seconds');
     const recovery = engine.port.recoverExpiredLeases();
-    await blocked(db, 1, 'the recovery waits for the mission');
-    await setClock(db.sql, 'real');
-    expect(await engine.renew(leases, 300)).toMatchObject([{ held: true }]);
-    await letGo();
+    await blocked(db, 1, 'the recovery has seen the old lease and waits for the step');
+    await renewal.query('commit');
     expect(await recovery).toMatchObject({ requeued_steps: 0, failed_steps: 0 });
+    expect(only(await engine.steps(mission))).toMatchObject({ status: 'running', lease_epoch: '1' });
     expect(await engine.complete(leases)).toMatchObject([{ held: true }]);
+  });
+
+  test('in a mission that somebody is writing is left for the next time, without waiting', async () => {
+    const { mission } = await expired();
+    await expired(noop('other'));
+    const letGo = await hold(db, 'select from ops_missions where id = $1 for update', [mission]);
+    expect(await engine.port.recoverExpiredLeases()).toMatchObject({ requeued_steps: 1 });
+    expect(await engine.port.recoverStaleSteps({ minutes: 0 })).toEqual({ recovered: 0 });
+    await letGo();
+    expect(await engine.port.recoverExpiredLeases()).toMatchObject({ requeued_steps: 1 });
   });
 
   test('against a completion at the same moment: one of them wins, whole', async () => {
@@ -167,7 +199,10 @@ describe('an expired lease', () => {
         lease_epoch: won ? '1' : '2',
         crash_count: won ? 0 : 1,
       });
-      expect(await engine.missionRow(mission)).toMatchObject({ status: won ? 'succeeded' : 'running', open_steps: won ? 0 : 1 });
+      expect(await engine.missionRow(mission)).toMatchObject({
+        status: won ? 'succeeded' : 'running',
+        open_steps: won ? 0 : 1,
+      });
       await engine.port.cancelMission({ id: mission });
     }
   });
@@ -197,29 +232,32 @@ describe('the stale sweep', () => {
     ['the step says', { timeout_seconds: 30 }, {}],
     ['its executor has', {}, { timeout_seconds: 900, executors: { noop: { timeout_seconds: 30 } } }],
     ['the policy has', {}, { timeout_seconds: 30 }],
-  ])('ends a hung step under a live lease after the timeout that %s, and fences its worker', async (_what, more, policy) => {
-    await engine.setPolicy('worker_policy', policy);
-    const mission = await engine.mission([noop('one', more)]);
-    const leases = await engine.claim(1, ['noop'], 3600);
-    await advanceClock(db.sql, '80 seconds');
-    expect(await engine.port.recoverStaleSteps()).toEqual({ recovered: 0 });
-    await advanceClock(db.sql, '30 seconds');
-    expect(await engine.port.recoverStaleSteps()).toEqual({ recovered: 1 });
-    expect(await attempts()).toEqual(['timed_out']);
-    expect(await engine.step(mission, 'one')).toMatchObject({ status: 'scheduled', failure_count: 1 });
-    expect(await engine.renew(leases)).toMatchObject([{ held: false }]);
-    // B22: the sweep took the step away, so its worker's word is not held any more.
-    expect(await engine.fail(leases, 'retryable')).toMatchObject([{ held: false }]);
-  });
+  ])(
+    'ends a hung step under a live lease after the timeout that %s, and fences its worker',
+    async (_what, more, policy) => {
+      await engine.setPolicy('worker_policy', policy);
+      const mission = await engine.mission([noop('one', more)]);
+      const leases = await engine.claim(1, ['noop'], 3600);
+      await advanceClock(db.sql, '80 seconds');
+      expect(await engine.port.recoverStaleSteps()).toEqual({ recovered: 0 });
+      await advanceClock(db.sql, '30 seconds');
+      expect(await engine.port.recoverStaleSteps()).toEqual({ recovered: 1 });
+      expect(await attempts()).toEqual(['timed_out']);
+      expect(await engine.step(mission, 'one')).toMatchObject({ status: 'scheduled', failure_count: 1 });
+      expect(await engine.renew(leases)).toMatchObject([{ held: false }]);
+      // B22: the sweep took the step away, so its worker's word is not held any more.
+      expect(await engine.fail(leases, 'retryable')).toMatchObject([{ held: false }]);
+    },
+  );
 
   test('over two hundred at once says so with a coded event', async () => {
     for (let n = 0; n < 3; n++) await engine.mission(side(80));
     await engine.claim(1000);
     await advanceClock(db.sql, '1 hour');
     await engine.port.recoverStaleSteps();
-    expect(await db.sql("select data ->> 'code' as code from ops_agent_events where type like 'heartbeat:%'")).toEqual([
-      { code: 'OPS_010' },
-    ]);
+    expect(
+      await db.sql("select data ->> 'code' as code from ops_agent_events where type like 'heartbeat:%'"),
+    ).toEqual([{ code: 'OPS_010' }]);
     await engine.port.recoverStaleSteps();
     expect(await db.sql("select from ops_mission_steps where status = 'running'")).toHaveLength(0);
   });
@@ -235,7 +273,10 @@ describe('cancelling a mission', () => {
     await engine.port.cancelMission({ id: mission });
     expect(await engine.step(mission, 'waits')).toEqual(before);
     await engine.complete(leases);
-    expect(await engine.missionRow(mission)).toMatchObject({ status: 'cancelled', completed_at: expect.any(Date) });
+    expect(await engine.missionRow(mission)).toMatchObject({
+      status: 'cancelled',
+      completed_at: expect.any(Date),
+    });
     expect(await db.sql("select from ops_agent_events where type = 'mission:cancelled'")).toHaveLength(1);
   });
 

@@ -68,7 +68,8 @@ describe('a write-back with the current epoch', () => {
     const answer = only(await engine.renew([lease(step)], 120));
     const after = await again(step);
     expect(answer.held).toBe(status === 'running');
-    if (status === 'running') expect(Number(after.lease_expires_at)).toBeGreaterThan(Number(step.lease_expires_at));
+    if (status === 'running')
+      expect(Number(after.lease_expires_at)).toBeGreaterThan(Number(step.lease_expires_at));
     else expect(after).toEqual(step);
   });
 });
@@ -125,7 +126,10 @@ describe('said twice', () => {
   test('a completion is recorded once and held both times', async () => {
     const mission = await engine.mission([noop('one'), noop('two')]);
     const leases = await engine.claim(1);
-    const [first, second] = [await engine.complete(leases, { n: 1 }), await engine.complete(leases, { n: 2 })];
+    const [first, second] = [
+      await engine.complete(leases, { n: 1 }),
+      await engine.complete(leases, { n: 2 }),
+    ];
     expect([first, second]).toMatchObject([[{ held: true }], [{ held: true, status: 'succeeded' }]]);
     expect(await engine.step(mission, 'one')).toMatchObject({ result: { n: 1 } });
     expect(await engine.step(mission, 'two')).toMatchObject({ status: 'queued', pending_needs: 0 });
@@ -166,7 +170,9 @@ describe('by hand', () => {
     failed: ['queued'],
     cancelled: ['queued'],
   };
-  const pairs = stepStatuses.flatMap((from) => stepStatuses.filter((to) => to !== from).map((to) => [from, to] as const));
+  const pairs = stepStatuses.flatMap((from) =>
+    stepStatuses.filter((to) => to !== from).map((to) => [from, to] as const),
+  );
 
   test.each(pairs)('a step goes from %s to %s only where that is a transition', async (from, to) => {
     const step = await stepIn(from);
@@ -186,7 +192,11 @@ describe('by hand', () => {
 
   test('the lease epoch, the id and the mission of a step never change', async () => {
     const step = await stepIn('queued');
-    for (const change of ['lease_epoch = lease_epoch + 1', 'id = gen_random_uuid()', 'mission_id = gen_random_uuid()'])
+    for (const change of [
+      'lease_epoch = lease_epoch + 1',
+      'id = gen_random_uuid()',
+      'mission_id = gen_random_uuid()',
+    ])
       await expect(db.sql(`update ops_mission_steps set ${change}`)).rejects.toMatchObject({ code: 'OP015' });
     expect(await again(step)).toEqual(step);
   });
@@ -194,14 +204,17 @@ describe('by hand', () => {
   // B16
   test('not even while it is revived', async () => {
     const step = await stepIn('failed');
-    await expect(db.sql(`${reviveByHand}, mission_id = gen_random_uuid() where id = $1`, [step.id])).rejects.toMatchObject({
+    await expect(
+      db.sql(`${reviveByHand}, mission_id = gen_random_uuid() where id = $1`, [step.id]),
+    ).rejects.toMatchObject({
       code: 'OP015',
     });
   });
 
   test('updated_at moves with engine columns and only with them', async () => {
     const step = await stepIn('queued');
-    const at = async () => (await db.one('select updated_at from ops_mission_steps where id = $1', [step.id])).updated_at;
+    const at = async () =>
+      (await db.one('select updated_at from ops_mission_steps where id = $1', [step.id])).updated_at;
     const before = await at();
     await db.sql('update ops_mission_steps set position = position where id = $1', [step.id]);
     expect(await at()).toEqual(before);

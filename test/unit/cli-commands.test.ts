@@ -99,6 +99,28 @@ describe('commands on a database', () => {
     expect(set.answer).toMatchObject({ key: 'loop_limits' });
   });
 
+  test('policy get prints what policy set takes, and policy history says who and why', async () => {
+    const got = await run('policy', 'get', 'proposal_caps');
+    expect(got.code, got.stderr).toBe(0);
+    const value = { ...JSON.parse(got.stdout), max_pending: 7 };
+    const set = ['policy', 'set', 'proposal_caps', '-', '--reason', 'a short queue', '--json'];
+    expect((await runCli(set, { env: env(), input: JSON.stringify(value) })).code).toBe(0);
+    const { stdout } = await runCli(['policy', 'history', 'proposal_caps', '--json'], { env: env() });
+    const [latest, before] = JSON.parse(stdout);
+    expect(latest).toMatchObject({
+      key: 'proposal_caps',
+      reason: 'a short queue',
+      value,
+    });
+    expect(latest.application).toBe('ops-loop policy set');
+    expect(latest.version).toBeGreaterThan(before.version);
+    expect((await run('policy', 'history', 'proposal_caps')).stdout).toMatch(/a short queue/);
+    expect(await json('policy', 'get', 'budgets')).toMatchObject({
+      code: 4,
+      answer: { error: { code: 'OPS_002' } },
+    });
+  });
+
   test('migrate a second time changes nothing, and the files are the applied ones', async () => {
     expect((await json('migrate')).answer).toMatchObject({ applied: [] });
     expect(await json('verify-migrations')).toMatchObject({ code: 0, answer: { ok: true } });

@@ -73,6 +73,21 @@ describe('the command line', () => {
     expect(stderr).toContain('--data is not JSON');
   });
 
+  test('makes a sign-in link from a key alone, and says what to do without one', async () => {
+    const key = 'k'.repeat(40);
+    const link = await runCli(['sign-in', '--json'], {
+      env: { ...env, OPS_API_KEY: key, OPS_HOST: '0.0.0.0' },
+    });
+    expect(link.code, link.stderr).toBe(0);
+    expect(JSON.parse(link.stdout).page).toMatch(/^http:\/\/127\.0\.0\.1:8787\/#key=\d+\.[\w-]+\.[\w-]+$/);
+    expect(link.stdout).not.toContain(key);
+    const url = 'https://ops.example.com/health';
+    const there = await runCli(['sign-in', '--url', url], { env: { ...env, OPS_API_KEY: key } });
+    expect(there.stdout).toMatch(/^https:\/\/ops\.example\.com\/#key=/);
+    const none = await runCli(['sign-in'], { env });
+    expect(none).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('npm start') });
+  });
+
   test('checks the environment and shows no secret', async () => {
     const bad = { ...env, OPS_API_KEY: 'too-short', OPS_PORT: 'ninety' };
     const { code, stdout, stderr } = await runCli(['check-env', '--json'], { env: bad });

@@ -1,5 +1,8 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { parseConnection } from '../../local/connection.js';
+import { parseConnection } from '../../supabase/client/connection.js';
 
 const sslOf = (url: string) => parseConnection(url).config.ssl;
 
@@ -38,6 +41,14 @@ describe('DATABASE_URL', () => {
     expect(isDirect('postgresql://u:p@db.example.com/d')).toBe(true);
     expect(isDirect('postgresql://u:p@pooler.example.com:6543/d')).toBe(false);
     expect(isDirect('postgresql://u:p@db.example.com/d?pgbouncer=true')).toBe(false);
+  });
+
+  test('checks the certificate against the root that sslrootcert names, also with require', () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'ops-loop-root-')), 'root.pem');
+    writeFileSync(file, 'a root');
+    const ssl = sslOf(`postgresql://u:p@db.example.com/d?sslmode=require&sslrootcert=${file}`);
+    rmSync(dirname(file), { recursive: true });
+    expect(ssl).toMatchObject({ rejectUnauthorized: true, ca: 'a root' });
   });
 
   test('refuses an unknown sslmode and an unreadable file with OPS_016', () => {

@@ -52,7 +52,7 @@ export function testApp(
   return { app, calls, lines };
 }
 
-const round = {
+export const round = {
   ok: true,
   more: false,
   beat_id: null,
@@ -61,6 +61,7 @@ const round = {
   leaseResult: { requeued_steps: 0, failed_steps: 0 },
   staleResult: { recovered: 0 },
   gateResult: { gated: 0, approved: 0, rejected: 0, expired: 0 },
+  phases: 7,
   failures: [],
 };
 

@@ -11,6 +11,7 @@ import {
   health,
   json,
   now,
+  round,
   secrets,
   someId,
   testApp,
@@ -156,6 +157,29 @@ describe('a heartbeat', () => {
     const text = await response.text();
     expect(JSON.parse(text)).toMatchObject({ ok: false, code: 'OPS_018', beat_id: someId });
     expect(text).not.toContain(canary);
+  });
+
+  const failures = (...phases: string[]) =>
+    phases.map((phase) => ({ phase, code: '22012', message: canary }));
+  it.each([
+    ['one of seven phases failed', 7, failures('events'), 200],
+    ['each phase that no switch paused failed', 3, failures('leases', 'stale', 'sweep'), 500],
+    ['a switch paused every phase', 0, [], 200],
+  ])('in which %s is judged by the phases that ran', async (_, phases, failed, status) => {
+    const ok = failed.length === 0;
+    const response = await post({ heartbeat: () => ({ ...round, ok, phases, failures: failed }) });
+    expect(response.status).toBe(status);
+    expect(await bodyOf(response)).toMatchObject({ ok, phases });
+  });
+
+  it('whose second round failed in every phase did work', async () => {
+    const rounds = [
+      { ...round, more: true, phases: 2 },
+      { ...round, ok: false, phases: 2, failures: failures('leases', 'stale') },
+    ];
+    const response = await post({ heartbeat: () => rounds.shift() });
+    expect(response.status).toBe(200);
+    expect(await bodyOf(response)).toMatchObject({ ok: false, rounds: 2, phases: 4 });
   });
 });
 

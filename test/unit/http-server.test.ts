@@ -108,6 +108,7 @@ describe('the local heartbeat', () => {
     leaseResult: { requeued_steps: 0, failed_steps: 0 },
     staleResult: { recovered: 0 },
     gateResult: { gated: 0, approved: 0, rejected: 0, expired: 0 },
+    phases: 7,
     failures: [],
   };
   const silent = { info: () => {}, warn: () => {}, error: () => {} };

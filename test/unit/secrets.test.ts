@@ -1,9 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { Environment } from '../../local/env.js';
-import { provideSecrets } from '../../local/secrets.js';
+import { findApiKey, provideSecrets } from '../../local/secrets.js';
 
 const home = mkdtempSync(join(tmpdir(), 'ops-loop-secrets-'));
 afterAll(() => rmSync(home, { recursive: true, force: true }));
@@ -34,6 +34,15 @@ describe('secrets of a local start', () => {
     expect(secrets.OPS_API_KEY).toBe(key);
     expect(made).toEqual(['CRON_SECRET', 'GITHUB_WEBHOOK_SECRET']);
     expect(readFileSync(file ?? '', 'utf8')).not.toContain(key);
+  });
+
+  test('give their API key to whoever asks, and are not made by asking', async () => {
+    expect(await findApiKey(unset, directory('none'))).toBeUndefined();
+    expect(existsSync(directory('none'))).toBe(false);
+    const { secrets } = await provideSecrets(unset, directory('asked'));
+    expect(await findApiKey(unset, directory('asked'))).toBe(secrets.OPS_API_KEY);
+    const key = 'k'.repeat(40);
+    expect(await findApiKey({ ...unset, OPS_API_KEY: key }, directory('asked'))).toBe(key);
   });
 
   test('in a damaged file are refused without repeating it', async () => {

@@ -20,6 +20,7 @@ import { logRequest, nameRequest } from './request.js';
 import { closeSession, openSession } from './session.js';
 import { receiveWebhook } from './webhooks.js';
 
+export { mintLoginToken } from './session.js';
 export type App = Hono<AppTypes>;
 type Route = [method: 'GET' | 'POST' | 'DELETE', path: string, who: Gate, handler: Handler];
 

@@ -3,11 +3,11 @@
  * A wrong environment answers every request with the list of variables to correct, and opens nothing.
  */
 import pino from 'pino';
+import { parseConnection } from '../../supabase/client/connection.js';
 import { OpsError } from '../../supabase/client/errors.js';
 import { openDatabase } from '../../supabase/client/pg.js';
 import { createPort, type OpsPort } from '../../supabase/client/port.js';
 import { type App, createApp } from './app.js';
-import { connectionOf } from './connection.js';
 import { type ControlEnv, parseControlEnv } from './env.js';
 import { describe } from './problem.js';
 
@@ -45,7 +45,7 @@ function buildApp(env: ControlEnv): App {
 /** Without a database the app still lives: `health` answers, everything else says what is missing. */
 function openPort(env: ControlEnv): OpsPort {
   if (env.DATABASE_URL !== undefined)
-    return openDatabase({ ...connectionOf(env.DATABASE_URL), ...poolConfig }).port;
+    return openDatabase({ ...parseConnection(env.DATABASE_URL).config, ...poolConfig }).port;
   return createPort(() => {
     throw new OpsError('OPS_001', 'no database is configured', { hint: 'Set DATABASE_URL.' });
   });

@@ -27,16 +27,12 @@ const beatSource = (c: AppContext): string =>
   (c.req.header('user-agent') ?? '').startsWith('vercel-cron/') ? 'vercel' : 'http';
 
 /** The error that a beat as a whole comes down to; undefined when at least one phase worked. */
-export function wholeFailure({ failures, rounds }: Beat): OpsError | undefined {
+export function wholeFailure({ failures, phases }: Beat): OpsError | undefined {
   const away = failures.find(({ phase, code }) => phase === 'round' && code === 'OPS_001');
   if (away !== undefined) return new OpsError('OPS_001', away.message);
-  const phases = new Set(failures.map(({ phase }) => phase));
-  const allFailed = phases.size >= phasesOfARound || (rounds === 0 && failures.length > 0);
+  const allFailed = failures.length > 0 && failures.length >= phases;
   return allFailed ? new OpsError('OPS_018', 'every phase of the beat failed') : undefined;
 }
-
-/** The phases of `ops_phases()` when no switch has paused one. */
-const phasesOfARound = 7;
 
 /** Texts of the driver stay in the log, as everywhere. */
 const publicBeat = (beat: Beat): Beat => ({

@@ -139,9 +139,9 @@ const foreign = (): Refusal =>
   });
 const spent = (): OpsError =>
   new OpsError('OPS_014', 'this sign-in link is spent or out of time', {
-    hint: 'Ask for a new link where the server was started.',
+    hint: 'Where the server was started, `npm run ops-loop -- sign-in` prints a new link.',
   });
 const ended = (): OpsError =>
   new OpsError('OPS_014', 'the session has ended', {
-    hint: 'Open a new sign-in link where the server was started.',
+    hint: 'Where the server was started, `npm run ops-loop -- sign-in` prints a new link.',
   });

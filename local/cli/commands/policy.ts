@@ -5,22 +5,41 @@ import { readJson, wholeNumber } from '../arguments.js';
 import type { AddCommand, Bind } from '../command.js';
 import { exitCodes } from '../exit-codes.js';
 import { table } from '../output.js';
+import { relativeTime } from '../times.js';
+import { addHistory } from './policy-history.js';
 
-const key = () => new Argument('<key>', 'the policy').choices(policyKeys);
+export const policyKey = () => new Argument('<key>', 'the policy').choices(policyKeys);
 const valueHelp = 'JSON in place, @file, or - for stdin';
 
 export const addPolicy: AddCommand = (program, bind) => {
-  const policy = program.command('policy').description('set, check and roll back policies');
+  const policy = program.command('policy').description('read, set, check and roll back policies');
+  addGet(policy, bind);
   addSet(policy, bind);
   addValidate(policy, bind);
+  addHistory(policy, bind);
   addRollback(policy, bind);
 };
+
+function addGet(policy: Command, bind: Bind): void {
+  policy
+    .command('get')
+    .description('print a policy; `policy set <key> @file` takes it back')
+    .addArgument(policyKey())
+    .action(
+      bind(async ({ out, connect }, key: string) => {
+        const { port } = await connect();
+        const policy = await port.getPolicy({ key });
+        out.note(`${key}, version ${policy.version}, ${relativeTime(policy.updated_at, out.now())}`);
+        out.show(policy, () => JSON.stringify(policy.value, null, 2));
+      }),
+    );
+}
 
 function addSet(policy: Command, bind: Bind): void {
   policy
     .command('set')
     .description('replace a policy; refused with the path of what is wrong')
-    .addArgument(key())
+    .addArgument(policyKey())
     .argument('<value>', valueHelp)
     .option('--reason <text>', 'why; kept in the policy history')
     .action(
@@ -37,7 +56,7 @@ function addValidate(policy: Command, bind: Bind): void {
   policy
     .command('validate')
     .description('say what is wrong with a policy without setting it')
-    .addArgument(key())
+    .addArgument(policyKey())
     .argument('<value>', valueHelp)
     .action(
       bind(async ({ out, connect }, name: string, given: string) => {
@@ -59,7 +78,7 @@ function addRollback(policy: Command, bind: Bind): void {
   policy
     .command('rollback')
     .description('set a policy to what it was at a version')
-    .addArgument(key())
+    .addArgument(policyKey())
     .argument('<version>', 'the version to go back to', wholeNumber)
     .option('--reason <text>', 'why; kept in the policy history')
     .action(
