@@ -25,6 +25,8 @@ export type Traits = {
   localLimit?: number | null;
   /** What has to be there for it to work: programs, variables. For `doctor` and for people. */
   needs?: string[];
+  /** For the rule of two: is it given secrets, does it act or talk outside of the database? */
+  touches?: ('secrets' | 'outside')[];
 };
 
 /** Money, tokens and whatever else was used. Numbers reported twice are added up, texts replaced. */
@@ -119,6 +121,7 @@ export function toRegistration(executor: Executor): ExecutorRegistration {
         risk: traits.risk,
         local_limit: traits.localLimit ?? null,
         needs: traits.needs ?? [],
+        touches: traits.touches ?? [],
       },
     });
   } catch (cause) {

@@ -96,6 +96,9 @@ export const databaseAwayStates = new Set([
   'EAI_AGAIN',
 ]);
 
+/** SQLSTATEs of values that the database cannot take: bad text, bad escapes, bad encoding, numbers out of range. */
+const malformedStates = new Set(['22P02', '22P05', '22003', '22021']);
+
 type DatabaseErrorLike = { code?: unknown; message?: unknown; detail?: unknown; hint?: unknown };
 
 /** Turns whatever a driver threw into an `OpsError`; one that already is passes through. */
@@ -121,6 +124,12 @@ export function fromDatabase(error: unknown): OpsError {
   if (code === '42883' || code === '42P01' || code === '3F000')
     return new OpsError('OPS_013', `the schema is not the one this code expects: ${text}`, {
       hint: 'Run `ops-loop migrate`.',
+      cause: error,
+    });
+  if (typeof code === 'string' && malformedStates.has(code))
+    return new OpsError('OPS_011', text, {
+      detail: { sqlstate: code },
+      hint: hintText ?? 'Correct the value and call again.',
       cause: error,
     });
   if (code === '42501' || code === '28P01' || code === '28000')

@@ -65,7 +65,12 @@ export const calls = {
   // proposals
   createProposal: call(
     'ops_create_proposal',
-    { template: arg.jsonb(document), source: arg.text.orDefault, dedupeKey: arg.text.orDefault },
+    {
+      template: arg.jsonb(document),
+      source: arg.text.orDefault,
+      dedupeKey: arg.text.orDefault,
+      proposedBy: arg.text.orDefault,
+    },
     value(out.ProposalReceipt),
   ),
   createProposals: call(
@@ -77,6 +82,7 @@ export const calls = {
             template: document,
             source: z.string().optional(),
             dedupe_key: z.string().optional(),
+            proposed_by: z.string().optional(),
           }),
         ),
       ),
@@ -91,7 +97,17 @@ export const calls = {
   ),
   approveProposal: call(
     'ops_approve_proposal',
-    { id: arg.uuid, actor: arg.text.orDefault, reason: arg.text.orDefault },
+    { id: arg.uuid, actor: arg.text.orDefault, reason: arg.text.orDefault, contentHash: arg.text.orDefault },
+    value(out.ProposalReceipt),
+  ),
+  reviseProposal: call(
+    'ops_revise_proposal',
+    { id: arg.uuid, template: arg.jsonb(document), actor: arg.text.orDefault, reason: arg.text.orDefault },
+    value(out.ProposalReceipt),
+  ),
+  castVote: call(
+    'ops_cast_vote',
+    { id: arg.uuid, voter: arg.text, vote: arg.text, reason: arg.text.orDefault },
     value(out.ProposalReceipt),
   ),
   rejectProposal: call(

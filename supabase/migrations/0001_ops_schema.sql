@@ -251,6 +251,9 @@ create table if not exists public.ops_mission_proposals (
   depth integer not null default 0,
   chain text[] not null default '{}',
   traceparent text,
+  content_hash text,
+  proposed_by text,
+  revises uuid,
   gated_at timestamptz,
   next_gate_at timestamptz not null default '-infinity',
   approved_at timestamptz,
@@ -277,6 +280,9 @@ comment on column public.ops_mission_proposals.root_id is 'Root event of the cha
 comment on column public.ops_mission_proposals.depth is 'Depth of the event that led to it.';
 comment on column public.ops_mission_proposals.chain is 'Patterns that fired on the way, this one last.';
 comment on column public.ops_mission_proposals.traceparent is 'W3C trace context, copied from the event.';
+comment on column public.ops_mission_proposals.content_hash is 'SHA-256 (hex) of template and leaves: an approval holds for exactly this.';
+comment on column public.ops_mission_proposals.proposed_by is 'Who proposed it, when the caller said so; may not approve it.';
+comment on column public.ops_mission_proposals.revises is 'The proposal that this one replaces with other content.';
 comment on column public.ops_mission_proposals.gated_at is 'When it passed the caps and was counted; null while it waits for them.';
 comment on column public.ops_mission_proposals.next_gate_at is 'When a held proposal is gated again: the turn of the window that stopped it, or at once after a policy change.';
 comment on column public.ops_mission_proposals.approved_at is 'When it was approved.';
@@ -290,6 +296,23 @@ create index if not exists ops_mission_proposals_waiting on public.ops_mission_p
 create index if not exists ops_mission_proposals_held on public.ops_mission_proposals (next_gate_at, created_at) where status = 'pending' and gated_at is null;
 create index if not exists ops_mission_proposals_counted on public.ops_mission_proposals (gated_at) where gated_at is not null;
 create index if not exists ops_mission_proposals_event on public.ops_mission_proposals (event_id) where event_id is not null;
+
+create table if not exists public.ops_proposal_votes (
+  proposal_id uuid not null,
+  voter text not null,
+  vote text not null constraint ops_proposal_votes_vote check (vote in ('approve', 'reject')),
+  person boolean not null,
+  reason text,
+  created_at timestamptz not null default public.ops_clock(),
+  primary key (proposal_id, voter)
+);
+comment on table public.ops_proposal_votes is 'One voice per voter and proposal, the last one counts: approvals of persons towards the quorum, votes of agents towards the thresholds.';
+comment on column public.ops_proposal_votes.proposal_id is 'The proposal.';
+comment on column public.ops_proposal_votes.voter is 'Who: a person or key, or the role of an agent.';
+comment on column public.ops_proposal_votes.vote is 'approve or reject.';
+comment on column public.ops_proposal_votes.person is 'True for an approval towards the quorum, false for a vote towards the thresholds.';
+comment on column public.ops_proposal_votes.reason is 'Why.';
+comment on column public.ops_proposal_votes.created_at is 'When it was first given.';
 
 -- Missions and steps --------------------------------------------------------------------------------------------
 
@@ -498,6 +521,8 @@ create table if not exists public.ops_executors (
   risk text not null constraint ops_executors_risk check (risk in ('low', 'medium', 'high', 'critical')),
   local_limit integer,
   needs text[] not null default '{}',
+  touches text[] not null default '{}'
+    constraint ops_executors_touches check (touches <@ array['secrets', 'outside']),
   params_schema jsonb,
   result_schema jsonb,
   updated_at timestamptz not null default public.ops_clock()
@@ -509,6 +534,7 @@ comment on column public.ops_executors.idempotent is 'May be tried again after a
 comment on column public.ops_executors.risk is 'low, medium, high or critical.';
 comment on column public.ops_executors.local_limit is 'How many run at once in one worker process; null is the worker''s own concurrency.';
 comment on column public.ops_executors.needs is 'What it needs of its host, for people.';
+comment on column public.ops_executors.touches is 'secrets: it is given any; outside: it changes something outside of this database or talks to somebody. For the rule of two.';
 comment on column public.ops_executors.params_schema is 'JSON Schema of its params; null until a worker has registered it: then params are not checked.';
 comment on column public.ops_executors.result_schema is 'JSON Schema of its result; null means any.';
 comment on column public.ops_executors.updated_at is 'Last registration.';

@@ -137,7 +137,7 @@ begin
     v_found := v_found || public.ops_schema_check_array(p_root, p_schema, p_value, p_path, p_placeholders);
   elsif v_type = 'string' and p_schema ?| '{minLength,maxLength,pattern}' then
     v_found := v_found || public.ops_schema_check_text(p_schema, p_value #>> '{}', p_path);
-  elsif v_type = 'number' and p_schema ?| '{minimum,maximum,exclusiveMinimum,exclusiveMaximum}' then
+  elsif v_type = 'number' and p_schema ? 'type' then
     v_found := v_found || public.ops_schema_check_number(p_schema, (p_value #>> '{}')::numeric, p_path);
   end if;
   return v_found;
@@ -218,6 +218,8 @@ begin
       end if;
       v_found := v_found || public.ops_schema_check(p_root, v_others, v_member, v_at, p_placeholders);
     end if;
+    -- Nobody reads more, and a list that grows by copying must not grow for ever.
+    exit when jsonb_array_length(v_found) >= 100;
   end loop;
   if p_schema ?| '{minProperties,maxProperties}' then
     v_found := v_found || public.ops_schema_check_count(p_schema, 'Properties', 'member',
@@ -226,7 +228,7 @@ begin
   return v_found;
 end $$;
 comment on function public.ops_schema_check_object(jsonb, jsonb, jsonb, text, boolean) is
-  'Checks required, properties, additionalProperties, propertyNames and the number of members.';
+  'Checks required, properties, additionalProperties, propertyNames and the number of members. Stops at 100 problems.';
 
 create or replace function public.ops_schema_check_array(p_root jsonb, p_schema jsonb, p_value jsonb, p_path text, p_placeholders boolean)
 returns jsonb language plpgsql immutable set search_path = '' as $$
@@ -237,6 +239,9 @@ declare
   v_at integer := 0;
   v_found jsonb := public.ops_schema_check_count(p_schema, 'Items', 'item', jsonb_array_length(p_value), p_path);
 begin
+  if jsonb_array_length(p_value) > (p_schema ->> 'maxItems')::numeric then
+    return v_found;
+  end if;
   if p_schema -> 'uniqueItems' = 'true' and (select count(*) > count(distinct i) from jsonb_array_elements(p_value) i) then
     v_found := v_found || public.ops_problem(p_path, 'has the same item twice', 'Leave each item once.');
   end if;
@@ -246,11 +251,12 @@ begin
   for v_item in select i from jsonb_array_elements(p_value) i loop
     v_found := v_found || public.ops_schema_check(p_root, coalesce(v_first -> v_at, v_rest), v_item, p_path || '[' || v_at || ']', p_placeholders);
     v_at := v_at + 1;
+    exit when jsonb_array_length(v_found) >= 100;
   end loop;
   return v_found;
 end $$;
 comment on function public.ops_schema_check_array(jsonb, jsonb, jsonb, text, boolean) is
-  'Checks items, prefixItems, uniqueItems and the number of items.';
+  'Checks items, prefixItems, uniqueItems and the number of items; of a list that is too long only that. Stops at 100 problems.';
 
 create or replace function public.ops_schema_check_count(p_schema jsonb, p_what text, p_noun text, p_count bigint, p_path text)
 returns jsonb language plpgsql immutable set search_path = '' as $$
@@ -286,7 +292,10 @@ comment on function public.ops_schema_check_text(jsonb, text, text) is 'Checks m
 create or replace function public.ops_schema_check_number(p_schema jsonb, p_number numeric, p_path text) returns jsonb
 language plpgsql immutable set search_path = '' as $$
 begin
-  if p_number < (p_schema ->> 'minimum')::numeric then
+  -- Smaller ones are 0 to every reader of JSON and an error to SQL's own doubles, as greater ones are infinite.
+  if p_number <> 0 and abs(p_number) < 4.9e-324 or abs(p_number) > 1.79769313486231580e308 then
+    return public.ops_problem(p_path, 'is a number that cannot be reckoned with', 'Write one between 1e-323 and 1e308, or 0.');
+  elsif p_number < (p_schema ->> 'minimum')::numeric then
     return public.ops_problem(p_path, format('is %s, below %s', p_number, p_schema ->> 'minimum'), format('Write %s or more.', p_schema ->> 'minimum'));
   elsif p_number > (p_schema ->> 'maximum')::numeric then
     return public.ops_problem(p_path, format('is %s, above %s', p_number, p_schema ->> 'maximum'), format('Write %s or less.', p_schema ->> 'maximum'));
@@ -297,7 +306,7 @@ begin
   end if;
   return '[]';
 end $$;
-comment on function public.ops_schema_check_number(jsonb, numeric, text) is 'Checks minimum, maximum and their exclusive forms.';
+comment on function public.ops_schema_check_number(jsonb, numeric, text) is 'Checks that a double can hold the number, then minimum, maximum and their exclusive forms.';
 
 create or replace function public.ops_schema_problems(p_schema jsonb, p_value jsonb, p_path text default '$', p_placeholders boolean default false)
 returns table (path text, message text, fix text) language sql immutable set search_path = '' as $$
@@ -312,7 +321,7 @@ comment on function public.ops_schema_problems(jsonb, jsonb, text, boolean) is
 create or replace function public.ops_parse_placeholder(p_text text, out part jsonb, out consumed integer, out problem text)
 language plpgsql immutable set search_path = '' as $$
 declare
-  v_head text[] := regexp_match(p_text, '^\s*([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\s*(\?\?|\}\})');
+  v_head text[] := regexp_match(left(p_text, 1000), '^\s*([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\s*(\?\?|\}\})');
   v_default jsonb;
   v_start integer;
 begin
@@ -345,6 +354,12 @@ end $$;
 comment on function public.ops_parse_placeholder(text) is
   'Reads what follows "{{": part {ref, default?} and how many characters it took, "}}" included; or the problem.';
 
+create or replace function public.ops_count_placeholders(p_text text) returns integer
+language sql immutable set search_path = '' as $$
+  select (length(p_text) - length(replace(p_text, '{{', ''))) / 2
+$$;
+comment on function public.ops_count_placeholders(text) is 'How many placeholders a text can hold at most: how often {{ is in it.';
+
 create or replace function public.ops_parse_text(p_text text, out parts jsonb, out problem text)
 language plpgsql immutable set search_path = '' as $$
 declare
@@ -353,6 +368,9 @@ declare
   v_one record;
 begin
   if p_text is null then
+    return;
+  elsif public.ops_count_placeholders(p_text) > 1000 then
+    problem := 'holds more than 1000 placeholders';
     return;
   end if;
   parts := '[]';
@@ -486,6 +504,7 @@ declare
   v_value jsonb;
   v_path text;
   v_filled record;
+  v_copied bigint := 0;
 begin
   tree := p_tree;
   leaves := '[]';
@@ -518,11 +537,16 @@ begin
       when strpos(v_path, '\') > 0 then jsonb_set(tree, array(select s from jsonb_array_elements_text(v_leaf -> 'path') s), v_value, false)
       -- Without a backslash JSON's own notation is that of an array, which is much quicker than unnesting.
       else jsonb_set(tree, ('{' || substr(v_path, 2, length(v_path) - 2) || '}')::text[], v_value, false) end;
+    -- Each leaf copies the tree: what is large and has many leaves is given up before it takes seconds.
+    v_copied := v_copied + pg_column_size(tree);
+    exit when pg_column_size(tree) > 1000000 or v_copied > 100000000;
   end loop;
   if error is not null then
     error := public.ops_render_error(public.ops_json_path('$', v_leaf -> 'path'), error);
   elsif pg_column_size(tree) > 1000000 then
     error := 'the rendered tree is larger than 1 MB';
+  elsif v_copied > 100000000 then
+    error := 'the tree is too large for so many placeholders; make them or the tree fewer';
   end if;
   if error is not null then
     tree := null;
@@ -679,7 +703,7 @@ begin
     v_row.probability := (v_pattern ->> 'probability')::double precision;
     v_row.cooldown_minutes := (v_pattern ->> 'cooldown_minutes')::numeric;
     v_row.cooldown_key := public.ops_compile_text(v_pattern ->> 'cooldown_key');
-    v_row.limit_count := (v_pattern #>> '{limit,count}')::integer;
+    v_row.limit_count := public.ops_integer(v_pattern #> '{limit,count}');
     v_row.limit_minutes := (v_pattern #>> '{limit,per_minutes}')::numeric;
     v_row.limit_key := public.ops_compile_text(v_pattern #>> '{limit,key}');
     v_row.dedupe_key := public.ops_compile_text(v_pattern ->> 'dedupe_key');

@@ -20,18 +20,18 @@ insert into public.ops_schemas (name, schema) values
   ('template', '{"type":"object","properties":{"title":{"type":"string","minLength":1,"maxLength":500},"risk_level":{"type":"string","enum":["low","medium","high","critical"]},"steps":{"minItems":1,"maxItems":100,"type":"array","items":{"type":"object","properties":{"key":{"type":"string","maxLength":100,"pattern":"^[A-Za-z0-9_-]+$","description":"a key of letters, digits, \"_\" and \"-\""},"kind":{"type":"string","maxLength":100,"pattern":"^[A-Za-z0-9_.-]+$","description":"a name of letters, digits, \"_\", \".\" and \"-\""},"executor":{"type":"string","maxLength":100,"pattern":"^[A-Za-z0-9_.-]+$","description":"a name of letters, digits, \"_\", \".\" and \"-\""},"params":{"type":"object","additionalProperties":{}},"priority":{"type":"integer","minimum":-32768,"maximum":32767},"depends_on":{"maxItems":100,"type":"array","items":{"type":"string","maxLength":100,"pattern":"^[A-Za-z0-9_-]+$","description":"a key of letters, digits, \"_\" and \"-\""}},"when":{"type":"string","minLength":1,"maxLength":2000},"max_retries":{"type":"integer","minimum":1,"maximum":100},"timeout_seconds":{"type":"number","exclusiveMinimum":0,"maximum":604800},"on_failure":{"type":"string","enum":["stop","continue"]}},"required":["kind"],"additionalProperties":false}}},"required":["title","steps"],"additionalProperties":false}'::jsonb)
 on conflict (name) do update set schema = excluded.schema;
 
-insert into public.ops_executors (name, builtin, idempotent, risk, local_limit, needs, params_schema, result_schema) values
-  ('noop', true, true, 'low', null, array[]::text[], '{"type":"object","properties":{"echo":{},"sleep_ms":{"type":"integer","minimum":0,"maximum":86400000},"fail_times":{"type":"integer","minimum":0,"maximum":9007199254740991},"fail":{"type":"string","enum":["permanent","unknown","retryable"]},"hang":{"type":"boolean"},"ignore_signal":{"type":"boolean"},"crash":{"type":"boolean"}},"additionalProperties":false}'::jsonb, null),
-  ('openclaw', true, false, 'high', 4, array[]::text[], null, null),
-  ('wreckit', true, true, 'high', 4, array[]::text[], null, null),
-  ('radar', true, true, 'low', null, array[]::text[], '{"oneOf":[{"type":"object","properties":{"title":{"type":"string","minLength":1,"maxLength":500},"description":{"type":"string","maxLength":20000},"source":{"type":"string","maxLength":200},"tags":{"maxItems":50,"type":"array","items":{"type":"string","maxLength":100}},"evidence":{},"score":{"type":"number"},"dedupe_key":{"type":"string","maxLength":500},"action":{"type":"string","const":"add"}},"required":["title","action"],"additionalProperties":false},{"type":"object","properties":{"action":{"type":"string","const":"list"},"stage":{"type":"string","enum":["watching","validating","building","shipped","dropped"]},"limit":{"type":"integer","minimum":1,"maximum":200}},"required":["action"],"additionalProperties":false}]}'::jsonb, null),
-  ('minion', true, false, 'high', 4, array[]::text[], null, null),
-  ('agent', true, true, 'medium', 4, array[]::text[], null, null),
-  ('http', true, false, 'high', null, array[]::text[], null, null),
-  ('notify', true, false, 'medium', null, array[]::text[], null, null),
-  ('vote', true, true, 'low', 4, array[]::text[], null, null)
+insert into public.ops_executors (name, builtin, idempotent, risk, local_limit, needs, touches, params_schema, result_schema) values
+  ('noop', true, true, 'low', null, array[]::text[], array[]::text[], '{"type":"object","properties":{"echo":{},"sleep_ms":{"type":"integer","minimum":0,"maximum":86400000},"fail_times":{"type":"integer","minimum":0,"maximum":9007199254740991},"fail":{"type":"string","enum":["permanent","unknown","retryable"]},"hang":{"type":"boolean"},"ignore_signal":{"type":"boolean"},"crash":{"type":"boolean"}},"additionalProperties":false}'::jsonb, null),
+  ('openclaw', true, false, 'high', 4, array[]::text[], array['secrets', 'outside']::text[], null, null),
+  ('wreckit', true, true, 'high', 4, array[]::text[], array['secrets', 'outside']::text[], null, null),
+  ('radar', true, true, 'low', null, array[]::text[], array[]::text[], '{"oneOf":[{"type":"object","properties":{"title":{"type":"string","minLength":1,"maxLength":500},"description":{"type":"string","maxLength":20000},"source":{"type":"string","maxLength":200},"tags":{"maxItems":50,"type":"array","items":{"type":"string","maxLength":100}},"evidence":{},"score":{"type":"number"},"dedupe_key":{"type":"string","maxLength":500},"action":{"type":"string","const":"add"}},"required":["title","action"],"additionalProperties":false},{"type":"object","properties":{"action":{"type":"string","const":"list"},"stage":{"type":"string","enum":["watching","validating","building","shipped","dropped"]},"limit":{"type":"integer","minimum":1,"maximum":200}},"required":["action"],"additionalProperties":false}]}'::jsonb, null),
+  ('minion', true, false, 'high', 4, array[]::text[], array['outside']::text[], null, null),
+  ('agent', true, true, 'medium', 4, array[]::text[], array['secrets', 'outside']::text[], null, null),
+  ('http', true, false, 'high', null, array[]::text[], array['secrets', 'outside']::text[], null, null),
+  ('notify', true, false, 'medium', null, array[]::text[], array['secrets', 'outside']::text[], null, null),
+  ('vote', true, true, 'low', 4, array[]::text[], array['secrets']::text[], null, null)
 on conflict (name) do update set
   builtin = excluded.builtin, idempotent = excluded.idempotent, risk = excluded.risk, local_limit = excluded.local_limit,
-  needs = excluded.needs, params_schema = excluded.params_schema, result_schema = excluded.result_schema;
+  needs = excluded.needs, touches = excluded.touches, params_schema = excluded.params_schema, result_schema = excluded.result_schema;
 
 insert into public.ops_migrations (version, name) values ('0004', 'ops_schemas') on conflict do nothing;

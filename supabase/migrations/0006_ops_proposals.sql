@@ -19,6 +19,13 @@ begin
 end $$;
 comment on function public.ops_check_template(jsonb) is 'Raises OPS_004 (OPS_005 for an unknown executor) naming the JSON path of the first problem of a template; detail lists all.';
 
+create or replace function public.ops_content_hash(p_template jsonb, p_leaves jsonb) returns text
+language plpgsql immutable set search_path = '' as $$
+begin
+  return encode(sha256(convert_to(p_template::text || coalesce(p_leaves, '[]')::text, 'UTF8')), 'hex');
+end $$;
+comment on function public.ops_content_hash(jsonb, jsonb) is 'What an approval is bound to: SHA-256 of the rendered template and its remaining placeholders (jsonb text has one form).';
+
 create or replace function public.ops_proposal_arrives() returns trigger
 language plpgsql set search_path = '' as $$
 begin
@@ -31,6 +38,7 @@ begin
   perform public.ops_check_template(new.template);
   new.leaves := public.ops_compile_leaves(new.template);
   new.title := coalesce(new.title, new.template ->> 'title');
+  new.content_hash := public.ops_content_hash(new.template, new.leaves);
   new.gated_at := null;
   return new;
 end $$;
@@ -60,10 +68,12 @@ begin
   v_was := public.ops_engine_begin();
   v_ids := array(select gen_random_uuid() from generate_series(1, jsonb_array_length(p_proposals)));
   with stored as (
-    insert into public.ops_mission_proposals (id, dedupe_key, source, template, leaves, title, created_at, updated_at)
-    select v_ids[e.n], e.item ->> 'dedupe_key', coalesce(e.item ->> 'source', 'api'), e.item -> 'template',
-      public.ops_compile_leaves(e.item -> 'template'), e.item #>> '{template,title}', v_now + e.n * interval '1 microsecond', v_now
-    from jsonb_array_elements(p_proposals) with ordinality e(item, n) order by e.item ->> 'dedupe_key', e.n
+    insert into public.ops_mission_proposals (id, dedupe_key, source, template, leaves, content_hash, title, proposed_by, revises, created_at, updated_at)
+    select v_ids[e.n], e.item ->> 'dedupe_key', coalesce(e.item ->> 'source', 'api'), e.item -> 'template', l.leaves, public.ops_content_hash(e.item -> 'template', l.leaves),
+      e.item #>> '{template,title}', e.item ->> 'proposed_by', (e.item ->> 'revises')::uuid, v_now + e.n * interval '1 microsecond', v_now
+    from jsonb_array_elements(p_proposals) with ordinality e(item, n)
+    cross join lateral (select public.ops_compile_leaves(e.item -> 'template') as leaves offset 0) l
+    order by e.item ->> 'dedupe_key', e.n
     on conflict do nothing returning ops_mission_proposals.id)
   select array_agg(s.id) into v_new from stored s;
   perform public.ops_gate_batch(v_new);
@@ -79,21 +89,28 @@ begin
   order by e.n;
 end $$;
 comment on function public.ops_create_proposals(jsonb) is
-  'Creates and gates a list of proposals [{template, source?, dedupe_key?}]; a row each, with what the gates said. A known dedupe key answers the first. Raises OPS_004, OPS_005, OPS_011 and then stores nothing.';
+  'Creates and gates a list of proposals [{template, source?, dedupe_key?, proposed_by?}]; a row each, with what the gates said. A known dedupe key answers the first. Raises OPS_004, OPS_005, OPS_011 and then stores nothing.';
 
-create or replace function public.ops_create_proposal(p_template jsonb, p_source text default 'api', p_dedupe_key text default null)
+create or replace function public.ops_create_proposal(p_template jsonb, p_source text default 'api', p_dedupe_key text default null, p_proposed_by text default null)
 returns jsonb language sql set search_path = '' as $$
   select jsonb_build_object('id', p.id, 'status', p.status, 'created', p.created, 'reason', p.reason, 'mission_id', p.mission_id)
   from public.ops_create_proposals(jsonb_build_array(jsonb_strip_nulls(
-    jsonb_build_object('source', p_source, 'dedupe_key', p_dedupe_key)) || jsonb_build_object('template', p_template))) p
+    jsonb_build_object('source', p_source, 'dedupe_key', p_dedupe_key, 'proposed_by', p_proposed_by)) || jsonb_build_object('template', p_template))) p
 $$;
-comment on function public.ops_create_proposal(jsonb, text, text) is
+comment on function public.ops_create_proposal(jsonb, text, text, text) is
   'Creates and gates one proposal: {id, status, created, reason, mission_id}. Raises OPS_004 with the JSON path, OPS_005.';
 
 -- Gates ---------------------------------------------------------------------------------------------------------
 
+create or replace function public.ops_is_untrusted(p_event_id uuid) returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+  return exists (select from public.ops_agent_events e where e.id = p_event_id and e.trust <> 'loop');
+end $$;
+comment on function public.ops_is_untrusted(uuid) is 'Whether a proposal carries what somebody outside wrote: a signature says who sent an event, not that its text means well.';
+
 create or replace function public.ops_assess(p_ids uuid[])
-returns table (id uuid, risk text, kinds text[], unknown text[])
+returns table (id uuid, risk text, kinds text[], unknown text[], joins_all boolean)
 language sql stable set search_path = '' set enable_seqscan = off set jit = off as $$
   select p.id,
     (array['low', 'medium', 'high', 'critical'])[greatest(
@@ -101,7 +118,8 @@ language sql stable set search_path = '' set enable_seqscan = off set jit = off 
       max(case when k.kind_risk ? s.kind then public.ops_risk_rank(k.kind_risk ->> s.kind) else 1 end),
       case when p.template ? 'risk_level' then public.ops_risk_rank(p.template ->> 'risk_level') else 1 end)],
     array_agg(distinct s.kind) || array_agg(distinct s.executor),
-    array_agg(distinct s.executor) filter (where x.name is null)
+    array_agg(distinct s.executor) filter (where x.name is null),
+    coalesce(bool_or(x.touches @> '{secrets}') and bool_or(x.touches @> '{outside}'), false) and public.ops_is_untrusted(p.event_id)
   from public.ops_mission_proposals p
   cross join (select coalesce(public.ops_policy_value('auto_approve') -> 'kind_risk', '{}') as kind_risk) k
   cross join lateral (select t.step ->> 'kind' as kind, coalesce(t.step ->> 'executor', t.step ->> 'kind') as executor
@@ -111,7 +129,7 @@ language sql stable set search_path = '' set enable_seqscan = off set jit = off 
   group by p.id
 $$;
 comment on function public.ops_assess(uuid[]) is
-  'Risk of each proposal (the highest of executor traits, kind_risk and its own risk_level; an unknown executor is critical), the kinds and executors it uses, and the executors nobody knows.';
+  'Risk of each proposal (the highest of executor traits, kind_risk and its own risk_level; an unknown executor is critical), the kinds and executors it uses, the executors nobody knows, and whether it joins untrusted input, secrets and an outside effect.';
 
 create or replace function public.ops_window_start(p_unit text, p_zone text, p_now timestamptz) returns timestamptz
 language plpgsql immutable set search_path = '' as $$
@@ -167,13 +185,16 @@ end $$;
 comment on function public.ops_cap_verdict(jsonb, text, text, timestamptz) is
   'Which cap stops one more proposal, in words, and when its window turns; reason is null when none does. Exact only while the proposal_caps row is locked.';
 
-create or replace function public.ops_approval_verdict(p_policy jsonb, p_source text, p_risk text, p_kinds text[], p_unknown text[], p_now timestamptz)
+create or replace function public.ops_approval_verdict(p_policy jsonb, p_source text, p_risk text, p_kinds text[], p_unknown text[], p_joins_all boolean, p_now timestamptz)
 returns text language plpgsql stable set search_path = '' as $$
 declare
   v_stranger text;
 begin
   if not coalesce((p_policy ->> 'enabled')::boolean, false) then
     return 'auto-approval is off';
+  end if;
+  if p_joins_all then
+    return 'rule of two: it joins untrusted input, secrets and an outside effect';
   end if;
   if cardinality(p_unknown) > 0 then
     return format('executor %s is not registered', p_unknown[1]);
@@ -195,7 +216,7 @@ begin
   end if;
   return null;
 end $$;
-comment on function public.ops_approval_verdict(jsonb, text, text, text[], text[], timestamptz) is
+comment on function public.ops_approval_verdict(jsonb, text, text, text[], text[], boolean, timestamptz) is
   'Why auto_approve does not let a proposal through, in words; null when it does. Every condition must hold.';
 
 create or replace function public.ops_gate_batch(p_ids uuid[])
@@ -225,7 +246,7 @@ begin
   end if;
   perform public.ops_lock_caps(v_caps, v_auto);
   for v_row in
-    select p.id, p.source, p.pattern_id, a.risk, a.kinds, a.unknown
+    select p.id, p.source, p.pattern_id, a.risk, a.kinds, a.unknown, a.joins_all
     from public.ops_mission_proposals p join public.ops_assess(p_ids) a on a.id = p.id
     where p.id = any (p_ids) and p.status = 'pending' and p.gated_at is null
     order by p.created_at, p.id for update of p
@@ -233,7 +254,7 @@ begin
     v_cap := public.ops_cap_verdict(v_caps, v_row.source, v_row.pattern_id, v_now);
     v_no := case when v_cap.reason is null then
       case when v_paused then 'auto-approval is paused' else
-        public.ops_approval_verdict(v_auto, v_row.source, v_row.risk, v_row.kinds, v_row.unknown, v_now) end end;
+        public.ops_approval_verdict(v_auto, v_row.source, v_row.risk, v_row.kinds, v_row.unknown, v_row.joins_all, v_now) end end;
     if v_cap.reason is null and v_no is not null and v_caps ? 'max_pending' and public.ops_integer(v_caps -> 'max_pending') <= (
       select count(*) from public.ops_mission_proposals p where p.status in ('pending', 'voting') and p.gated_at is not null) then
       v_cap.reason := format('%s proposals wait for approval already', v_caps ->> 'max_pending');
@@ -299,7 +320,7 @@ begin
   reason := case when v_proposal.gated_at is null then
     (public.ops_cap_verdict(public.ops_policy_value('proposal_caps'), v_proposal.source, v_proposal.pattern_id, v_now)).reason end;
   reason := coalesce(reason, public.ops_approval_verdict(public.ops_policy_value('auto_approve'), v_proposal.source,
-    v_look.risk, v_look.kinds, v_look.unknown, v_now));
+    v_look.risk, v_look.kinds, v_look.unknown, v_look.joins_all, v_now));
   ok := reason is null;
   reason := coalesce(reason, 'every gate is open');
 end $$;
@@ -363,19 +384,23 @@ begin
 end $$;
 comment on function public.ops_proposal_receipt(uuid) is '{id, status, created, reason, mission_id} of a proposal.';
 
-create or replace function public.ops_decide_proposal(p_id uuid, p_status text, p_actor text, p_reason text) returns jsonb
+create or replace function public.ops_decide_proposal(p_id uuid, p_status text, p_actor text, p_reason text, p_content_hash text default null) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
   v_was text := coalesce(current_setting('ops.engine', true), '');
-  v_status text;
+  v_proposal public.ops_mission_proposals;
 begin
   perform public.ops_lock_caps(public.ops_policy_value('proposal_caps'), '{}');
-  select p.status into v_status from public.ops_mission_proposals p where p.id = p_id for update;
-  if v_status is null then
+  select * into v_proposal from public.ops_mission_proposals p where p.id = p_id for update;
+  if v_proposal.id is null then
     perform public.ops_raise('OPS_012', format('there is no proposal %s', p_id), null, 'ops-loop status lists the waiting ones.');
   end if;
-  if v_status = p_status or p_status = 'approved' and v_status = 'auto_approved' then
+  if v_proposal.status = p_status or p_status = 'approved' and v_proposal.status = 'auto_approved' then
     return public.ops_proposal_receipt(p_id);
+  end if;
+  if p_content_hash <> v_proposal.content_hash then
+    perform public.ops_raise('OPS_003', 'what was approved is not what the proposal says', jsonb_build_object('proposal_id', p_id, 'content_hash', v_proposal.content_hash),
+      'Look at it again and approve what it says now.');
   end if;
   -- The same statement an operator may type; the triggers below do the rest for both.
   perform set_config('ops.engine', '', true);
@@ -383,39 +408,78 @@ begin
   perform public.ops_engine_end(v_was);
   return public.ops_proposal_receipt(p_id);
 end $$;
-comment on function public.ops_decide_proposal(uuid, text, text, text) is
+comment on function public.ops_decide_proposal(uuid, text, text, text, text) is
   'Approves or rejects a waiting proposal once; the same decision again answers the first. Raises OPS_012, OPS_015, and OPS_003 when a cap still stops it.';
 
-create or replace function public.ops_approve_proposal(p_id uuid, p_actor text default null, p_reason text default null) returns jsonb
-language sql set search_path = '' as $$ select public.ops_decide_proposal(p_id, 'approved', coalesce(p_actor, session_user), p_reason) $$;
-comment on function public.ops_approve_proposal(uuid, text, text) is
-  'Approves a proposal: {id, status, created, reason, mission_id}. Fifty at once make one mission. Raises OPS_003, OPS_012, OPS_015.';
+create or replace function public.ops_person(p_actor text) returns text
+language plpgsql stable set search_path = '' as $$
+begin
+  if p_actor in ('votes', 'ops-loop') then
+    perform public.ops_raise('OPS_011', format('%s is the loop''s own name', p_actor), null, 'Say who decides.');
+  end if;
+  return coalesce(p_actor, session_user);
+end $$;
+comment on function public.ops_person(text) is 'Who decides: the name given, else the role that logged in. The loop''s own names raise OPS_011.';
+
+create or replace function public.ops_approve_proposal(p_id uuid, p_actor text default null, p_reason text default null, p_content_hash text default null) returns jsonb
+language sql set search_path = '' as $$ select public.ops_decide_proposal(p_id, 'approved', public.ops_person(p_actor), p_reason, p_content_hash) $$;
+comment on function public.ops_approve_proposal(uuid, text, text, text) is
+  'Approves a proposal: {id, status, created, reason, mission_id}; with a quorum it is voting until enough persons have. Fifty at once make one mission. p_content_hash is what the approver was shown. Raises OPS_003, OPS_012, OPS_015.';
 
 create or replace function public.ops_reject_proposal(p_id uuid, p_actor text default null, p_reason text default null) returns jsonb
-language sql set search_path = '' as $$ select public.ops_decide_proposal(p_id, 'rejected', coalesce(p_actor, session_user), p_reason) $$;
+language sql set search_path = '' as $$ select public.ops_decide_proposal(p_id, 'rejected', public.ops_person(p_actor), p_reason) $$;
 comment on function public.ops_reject_proposal(uuid, text, text) is
   'Rejects a proposal: {id, status, created, reason, mission_id}. Raises OPS_012, OPS_015.';
+
+create or replace function public.ops_check_approval(p_proposal public.ops_mission_proposals, p_actor text) returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_approvers jsonb := public.ops_policy_value('approvals') -> 'approvers';
+  v_cap record;
+begin
+  if p_proposal.content_hash is distinct from public.ops_content_hash(p_proposal.template, p_proposal.leaves) then
+    perform public.ops_raise('OPS_003', 'the proposal was changed after it was made', jsonb_build_object('proposal_id', p_proposal.id), 'Reject it and propose what should run.');
+  elsif p_actor = p_proposal.proposed_by then
+    perform public.ops_raise('OPS_003', format('%s proposed it and may not approve it', p_actor), jsonb_build_object('proposal_id', p_proposal.id), 'Somebody else has to approve it.');
+  elsif v_approvers is not null and not v_approvers ? p_actor and p_actor <> 'votes' then
+    perform public.ops_raise('OPS_003', format('%s is not among approvals.approvers', p_actor), jsonb_build_object('proposal_id', p_proposal.id), 'Ask one of them, or edit the policy approvals.');
+  end if;
+  if p_proposal.gated_at is null then
+    v_cap := public.ops_cap_verdict(public.ops_policy_value('proposal_caps'), p_proposal.source, p_proposal.pattern_id, public.ops_clock());
+    if v_cap.reason is not null then
+      perform public.ops_raise('OPS_003', v_cap.reason, jsonb_build_object('proposal_id', p_proposal.id, 'until', v_cap.next_at), 'Raise proposal_caps, or wait until the window turns.');
+    end if;
+  end if;
+end $$;
+comment on function public.ops_check_approval(public.ops_mission_proposals, text) is
+  'Raises OPS_003 when this actor may not approve this proposal now: its content changed, they proposed it, they are no approver, or a cap still stops it.';
 
 create or replace function public.ops_proposal_edited() returns trigger
 language plpgsql set search_path = '' as $$
 declare
   v_now timestamptz := public.ops_clock();
-  v_cap record;
+  v_quorum integer := coalesce(public.ops_integer(public.ops_policy_value('approvals') -> 'quorum'), 1);
+  v_approvals integer;
 begin
   if old.status not in ('pending', 'voting') or new.status not in ('approved', 'rejected') then
     perform public.ops_raise('OPS_015', format('proposal %s is %s and cannot become %s', old.id, old.status, new.status), null,
       'Only a waiting proposal can be approved or rejected. Propose it again if it should run.');
   end if;
-  new.decided_by := coalesce(new.decided_by, session_user);
+  new.decided_by := case when new.decided_by is distinct from old.decided_by then new.decided_by else session_user end;
   new.reason := case when new.reason is distinct from old.reason then new.reason else new.status || ' by ' || new.decided_by end;
   new.updated_at := v_now;
   new.risk := coalesce(old.risk, (select a.risk from public.ops_assess(array[new.id]) a));
   if new.status = 'approved' then
-    if old.gated_at is null then
-      v_cap := public.ops_cap_verdict(public.ops_policy_value('proposal_caps'), old.source, old.pattern_id, v_now);
-      if v_cap.reason is not null then
-        perform public.ops_raise('OPS_003', v_cap.reason, jsonb_build_object('proposal_id', old.id, 'until', v_cap.next_at),
-          'Raise proposal_caps, or wait until the window turns.');
+    perform public.ops_check_approval(new, new.decided_by);
+    if new.decided_by <> 'votes' then
+      insert into public.ops_proposal_votes (proposal_id, voter, vote, person, reason, created_at) values (new.id, new.decided_by, 'approve', true, new.reason, v_now)
+      on conflict (proposal_id, voter) do update set vote = 'approve', person = true, reason = excluded.reason;
+      select count(*) into v_approvals from public.ops_proposal_votes v where v.proposal_id = new.id and v.person and v.vote = 'approve';
+      if v_approvals < v_quorum then
+        new.status := 'voting';
+        new.reason := format('%s of %s approvals', v_approvals, v_quorum);
+        new.decided_by := old.decided_by;
+        return new;
       end if;
     end if;
     new.approved_at := v_now;
@@ -423,7 +487,7 @@ begin
   end if;
   return new;
 end $$;
-comment on function public.ops_proposal_edited() is 'Trigger: a person sets a waiting proposal to approved or rejected; a cap that still stops it raises OPS_003, any other move OPS_015.';
+comment on function public.ops_proposal_edited() is 'Trigger: a person sets a waiting proposal to approved or rejected; below the quorum it is voting. Raises OPS_003 as ops_check_approval says, OPS_015 for any other move.';
 
 create or replace function public.ops_proposal_edited_after() returns trigger
 language plpgsql set search_path = '' as $$
@@ -438,6 +502,93 @@ begin
   return null;
 end $$;
 comment on function public.ops_proposal_edited_after() is 'Trigger: what a decision leads to: the mission of an approved proposal, and the event.';
+create or replace function public.ops_proposal_rewritten() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  perform public.ops_raise('OPS_015', 'the content of a proposal never changes', jsonb_build_object('proposal_id', old.id),
+    'Make a new one of it: select ops_revise_proposal(id, template).');
+  return null;
+end $$;
+comment on function public.ops_proposal_rewritten() is 'Trigger: what was proposed is what is approved; edits make a new proposal. Raises OPS_015.';
+create or replace trigger ops_proposal_rewritten before update of template, leaves, content_hash on public.ops_mission_proposals
+  for each row when ((old.template, old.leaves, old.content_hash) is distinct from (new.template, new.leaves, new.content_hash))
+  execute function public.ops_proposal_rewritten();
+
+create or replace function public.ops_revise_proposal(p_id uuid, p_template jsonb, p_actor text default null, p_reason text default null) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_old public.ops_mission_proposals;
+  v_new jsonb;
+  v_was text;
+begin
+  perform public.ops_decide_proposal(p_id, 'rejected', coalesce(p_actor, session_user), coalesce(p_reason, 'revised'));
+  select * into v_old from public.ops_mission_proposals p where p.id = p_id;
+  select to_jsonb(c) into v_new from public.ops_create_proposals(jsonb_build_array(jsonb_strip_nulls(
+    jsonb_build_object('source', v_old.source, 'proposed_by', coalesce(p_actor, session_user), 'revises', p_id)) || jsonb_build_object('template', p_template))) c;
+  v_was := public.ops_engine_begin();
+  update public.ops_mission_proposals p set event_id = v_old.event_id, pattern_id = v_old.pattern_id, root_id = v_old.root_id, depth = v_old.depth, chain = v_old.chain
+  where p.id = (v_new ->> 'id')::uuid;
+  perform public.ops_engine_end(v_was);
+  return v_new - 'position';
+end $$;
+comment on function public.ops_revise_proposal(uuid, jsonb, text, text) is
+  'Edit then approve: rejects a waiting proposal and makes a new one with other content, which somebody else has to approve: {id, status, created, reason, mission_id}. Raises OPS_004, OPS_005, OPS_012, OPS_015.';
+
+-- Votes of agents: thresholds by risk, and vetoes ---------------------------------------------------------------
+
+create or replace function public.ops_cast_vote(p_id uuid, p_voter text, p_vote text, p_reason text default null) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_proposal public.ops_mission_proposals;
+  v_policy jsonb := public.ops_policy_value('approvals');
+  v_rules jsonb;
+begin
+  if coalesce(p_vote, '') not in ('approve', 'reject') or coalesce(trim(p_voter), '') = '' then
+    perform public.ops_raise('OPS_011', 'a vote needs a voter, and is approve or reject');
+  end if;
+  perform public.ops_lock_caps(public.ops_policy_value('proposal_caps'), '{}');
+  select * into v_proposal from public.ops_mission_proposals p where p.id = p_id for update;
+  v_rules := v_policy -> 'voting' -> v_proposal.risk;
+  if v_proposal.id is null then
+    perform public.ops_raise('OPS_012', format('there is no proposal %s', p_id));
+  elsif v_proposal.status not in ('pending', 'voting') or v_proposal.gated_at is null then
+    perform public.ops_raise('OPS_015', format('proposal %s is %s and takes no votes', p_id, case when v_proposal.gated_at is null then 'held' else v_proposal.status end));
+  elsif not coalesce((v_rules ->> 'enabled')::boolean, false) then
+    perform public.ops_raise('OPS_003', format('approvals.voting is not enabled for risk %s', v_proposal.risk), null, 'A person decides: ops-loop approve or reject.');
+  elsif p_voter = v_proposal.proposed_by then
+    perform public.ops_raise('OPS_003', format('%s proposed it and has no vote', p_voter));
+  end if;
+  insert into public.ops_proposal_votes (proposal_id, voter, vote, person, reason, created_at) values (p_id, p_voter, p_vote, false, p_reason, public.ops_clock())
+  on conflict (proposal_id, voter) do update set vote = excluded.vote, reason = excluded.reason;
+  return public.ops_count_votes(v_proposal, v_rules, p_vote = 'reject' and coalesce(v_policy -> 'veto', '[]') ? p_voter, p_voter);
+end $$;
+comment on function public.ops_cast_vote(uuid, text, text, text) is
+  'Casts or changes a vote: {id, status, created, reason, mission_id}. The thresholds of approvals.voting for the risk decide; a no of somebody in approvals.veto is final. One mission however many votes. Raises OPS_003, OPS_011, OPS_012, OPS_015.';
+
+create or replace function public.ops_count_votes(p_proposal public.ops_mission_proposals, p_rules jsonb, p_vetoed boolean, p_voter text) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_min integer := coalesce(public.ops_integer(p_rules -> 'min_votes'), 3);
+  v_yes integer;
+  v_all integer;
+  v_was text;
+begin
+  select count(*) filter (where v.vote = 'approve'), count(*) into v_yes, v_all from public.ops_proposal_votes v where v.proposal_id = p_proposal.id and not v.person;
+  if p_vetoed then
+    return public.ops_decide_proposal(p_proposal.id, 'rejected', 'votes', 'vetoed by ' || p_voter);
+  elsif v_all >= v_min and v_yes >= v_all * coalesce((p_rules ->> 'approve_share')::numeric, 0.67) then
+    return public.ops_decide_proposal(p_proposal.id, 'approved', 'votes', format('%s of %s votes', v_yes, v_all));
+  elsif v_all >= v_min and v_all - v_yes >= v_all * coalesce((p_rules ->> 'reject_share')::numeric, 0.5) then
+    return public.ops_decide_proposal(p_proposal.id, 'rejected', 'votes', format('%s of %s votes against', v_all - v_yes, v_all));
+  end if;
+  v_was := public.ops_engine_begin();
+  update public.ops_mission_proposals p set status = 'voting', reason = format('%s of %s votes, %s for', v_all, v_min, v_yes), updated_at = public.ops_clock() where p.id = p_proposal.id;
+  perform public.ops_engine_end(v_was);
+  return public.ops_proposal_receipt(p_proposal.id);
+end $$;
+comment on function public.ops_count_votes(public.ops_mission_proposals, jsonb, boolean, text) is
+  'What the votes come to: with min_votes (3) cast, approve_share (0.67) of yes approves and reject_share (0.5) of no rejects; otherwise it goes on. The caller holds the proposal.';
+
 create or replace function public.ops_proposals_edited() returns trigger
 language plpgsql set search_path = '' as $$
 begin
@@ -487,10 +638,10 @@ declare
   v_new uuid[];
 begin
   with stored as (
-    insert into public.ops_mission_proposals (dedupe_key, source, event_id, reaction_id, pattern_id, title, template, leaves,
+    insert into public.ops_mission_proposals (dedupe_key, source, event_id, reaction_id, pattern_id, title, template, leaves, content_hash,
       root_id, depth, chain, traceparent, created_at, updated_at)
     select r.payload ->> 'dedupe_key', 'reaction', r.event_id, r.id, r.pattern_id, r.payload #>> '{template,title}', r.payload -> 'template',
-      coalesce(r.payload -> 'leaves', '[]'), coalesce(e.root_id, r.event_id), coalesce(e.depth, 0), coalesce(e.chain, '{}') || r.pattern_id, e.traceparent,
+      coalesce(r.payload -> 'leaves', '[]'), public.ops_content_hash(r.payload -> 'template', r.payload -> 'leaves'), coalesce(e.root_id, r.event_id), coalesce(e.depth, 0), coalesce(e.chain, '{}') || r.pattern_id, e.traceparent,
       v_now + row_number() over (order by r.created_at, r.id) * interval '1 microsecond', v_now
     from public.ops_agent_reactions r left join public.ops_agent_events e on e.id = r.event_id
     where r.id = any (p_ids)

@@ -1019,7 +1019,7 @@ language plpgsql set search_path = '' as $$
 begin
   perform public.ops_raise('OPS_015', format('%s of a row of %s by hand is refused', lower(tg_op), tg_table_name), jsonb_build_object('id', coalesce(to_jsonb(new), to_jsonb(old)) -> 'id'),
     case tg_op when 'INSERT' then 'Create a proposal: ops_create_proposal(template). Copies of existing rows, with their created_at, are let in.'
-      when 'DELETE' then 'Only finished rows may be deleted; cancel its mission first: ops_cancel_mission(id).'
+      when 'DELETE' then 'Only finished steps, and missions finished 90 days ago, may be deleted; to end one now: ops_cancel_mission(id).'
       else 'A mission''s status follows from its steps: ops_cancel_mission(id), ops_retry_mission(id).' end);
   return null;
 end $$;
@@ -1034,7 +1034,7 @@ create or replace trigger ops_mission_inserted before insert on public.ops_missi
   for each row when (coalesce(current_setting('ops.engine', true), '') <> 'on' and new.created_at >= now())
   execute function public.ops_refuse_row();
 create or replace trigger ops_mission_deleted before delete on public.ops_missions
-  for each row when (coalesce(current_setting('ops.engine', true), '') <> 'on' and old.completed_at is null)
+  for each row when (coalesce(current_setting('ops.engine', true), '') <> 'on' and coalesce(old.completed_at > now() - interval '90 days', true))
   execute function public.ops_refuse_row();
 create or replace trigger ops_mission_edited before update of status on public.ops_missions
   for each row when (coalesce(current_setting('ops.engine', true), '') <> 'on' and old.status is distinct from new.status)
@@ -1045,11 +1045,18 @@ language plpgsql set search_path = '' as $$
 declare
   v_was text := coalesce(current_setting('ops.engine', true), ''); -- the triggers do the work: it is not the engine's own write
   v_step public.ops_mission_steps;
+  v_dead text;
 begin
   perform set_config('ops.reason', coalesce(p_reason, ''), true);
   perform set_config('ops.engine', '', true);
   perform public.ops_operators_lock();
   perform public.ops_lock_missions(array[p_id]);
+  select n.key || ', which is ' || n.status into v_dead from public.ops_mission_steps s join public.ops_mission_steps n on n.id = any (s.needs)
+  where s.id = p_id and s.status in ('failed', 'cancelled')
+    and (n.status = 'cancelled' or n.status = 'failed' and n.on_failure = 'stop' or n.status = 'skipped' and n.skipped_for is not null) limit 1;
+  if v_dead is not null then
+    perform public.ops_raise('OPS_015', format('step %s waits for %s', p_id, v_dead), null, 'Retry that one, or the whole mission: ops_retry_mission(id).');
+  end if;
   update public.ops_mission_steps s
   set status = 'queued', reserved_at = null, lease_expires_at = null, failure_count = 0, last_error = null
   where s.id = p_id and s.status in ('failed', 'cancelled');
@@ -1152,18 +1159,24 @@ declare
   v_letter record;
   v_was text;
   v_count integer := 0;
+  v_stranger text := (select k from jsonb_object_keys(coalesce(p_filter, '{}')) k where k not in ('executor', 'kind', 'cause', 'error_class', 'mission_id') limit 1);
 begin
+  if v_stranger is not null then
+    perform public.ops_raise('OPS_011', format('%s is no filter of dead letters', v_stranger), null, 'Use executor, kind, cause, error_class or mission_id.');
+  end if;
   if p_per_minute <= 0 then
     perform public.ops_raise('OPS_011', 'p_per_minute must be above 0', null, 'Leave it out to requeue all at once.');
   end if;
   perform public.ops_operators_lock();
   for v_letter in
-    select d.id, d.step_id from public.ops_step_dead_letters d
-    join public.ops_mission_steps s on s.id = d.step_id -- a letter outlives a step that was cleaned away
-    where d.state = 'open' and (p_filter ->> 'executor' is null or d.executor = p_filter ->> 'executor') and (p_filter ->> 'kind' is null or d.kind = p_filter ->> 'kind')
+    select o.id, o.step_id from (
+      select d.id, d.step_id, d.mission_id, d.created_at from public.ops_step_dead_letters d
+      join public.ops_mission_steps s on s.id = d.step_id -- a letter outlives a step that was cleaned away
+      where d.state = 'open' and (p_filter ->> 'executor' is null or d.executor = p_filter ->> 'executor') and (p_filter ->> 'kind' is null or d.kind = p_filter ->> 'kind')
       and (p_filter ->> 'cause' is null or d.cause = p_filter ->> 'cause') and (p_filter ->> 'error_class' is null or d.error_class = p_filter ->> 'error_class')
       and (p_filter ->> 'mission_id' is null or d.mission_id = (p_filter ->> 'mission_id')::uuid)
-    order by s.mission_id, d.created_at, d.id limit p_limit
+      order by d.created_at, d.id limit p_limit) o
+    order by o.mission_id, o.created_at -- missions are locked in this order
   loop
     perform public.ops_requeue_dead_letter(v_letter.id, p_reason);
     if p_per_minute is not null and v_count > 0 then
@@ -1177,7 +1190,7 @@ begin
   return jsonb_build_object('requeued', v_count, 'more', v_count >= p_limit);
 end $$;
 comment on function public.ops_requeue_dead_letters(jsonb, integer, integer, text) is
-  'Requeues open dead letters, mission by mission, that match {executor?, kind?, cause?, error_class?, mission_id?}, spread over time when p_per_minute is given: {requeued, more}. Raises OPS_011.';
+  'Requeues open dead letters, oldest first, that match {executor?, kind?, cause?, error_class?, mission_id?}, spread over time when p_per_minute is given: {requeued, more}. Raises OPS_011.';
 
 create or replace function public.ops_discard_dead_letter(p_id uuid, p_reason text) returns jsonb
 language plpgsql set search_path = '' as $$
@@ -1243,15 +1256,17 @@ begin
     return jsonb_build_object('accepted', false, 'schema_version', public.ops_schema_version(),
       'holder', jsonb_build_object('instance', v_holder.instance, 'host', v_holder.host, 'pid', v_holder.pid, 'seen_at', v_holder.seen_at));
   end if;
-  insert into public.ops_executors as o (name, idempotent, risk, local_limit, needs, params_schema, result_schema, updated_at)
+  insert into public.ops_executors as o (name, idempotent, risk, local_limit, needs, touches, params_schema, result_schema, updated_at)
   select x ->> 'name', (x #>> '{traits,idempotent}')::boolean, x #>> '{traits,risk}', public.ops_integer(x #> '{traits,local_limit}'),
-    array(select jsonb_array_elements_text(coalesce(nullif(x #> '{traits,needs}', 'null'), '[]'))), x -> 'params_schema', nullif(x -> 'result_schema', 'null'), v_now
+    array(select jsonb_array_elements_text(coalesce(nullif(x #> '{traits,needs}', 'null'), '[]'))),
+    array(select jsonb_array_elements_text(coalesce(nullif(x #> '{traits,touches}', 'null'), '[]'))), x -> 'params_schema', nullif(x -> 'result_schema', 'null'), v_now
   from jsonb_array_elements(p_executors) x order by x ->> 'name'
   on conflict (name) do update set
     idempotent = o.idempotent and excluded.idempotent or not o.builtin and excluded.idempotent,
     risk = case when o.builtin and public.ops_risk_rank(o.risk) > public.ops_risk_rank(excluded.risk) then o.risk else excluded.risk end,
-    local_limit = excluded.local_limit, needs = excluded.needs, params_schema = excluded.params_schema, result_schema = excluded.result_schema, updated_at = v_now
-  where (o.params_schema, o.result_schema, o.local_limit, o.needs) is distinct from (excluded.params_schema, excluded.result_schema, excluded.local_limit, excluded.needs)
+    local_limit = excluded.local_limit, needs = excluded.needs,
+    touches = array(select distinct t from unnest(excluded.touches || case when o.builtin then o.touches else '{}' end) t order by t), params_schema = excluded.params_schema, result_schema = excluded.result_schema, updated_at = v_now
+  where (o.params_schema, o.result_schema, o.local_limit, o.needs, o.touches) is distinct from (excluded.params_schema, excluded.result_schema, excluded.local_limit, excluded.needs, excluded.touches)
     or o.risk <> excluded.risk or o.idempotent <> excluded.idempotent;
   delete from public.ops_workers w where w.seen_at < v_now - interval '1 day';
   return jsonb_build_object('accepted', true, 'schema_version', public.ops_schema_version(), 'holder', null);

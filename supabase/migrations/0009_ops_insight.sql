@@ -331,7 +331,7 @@ comment on function public.ops_proposal_caps(public.ops_mission_proposals, times
 create or replace function public.ops_approval_conditions(p_proposal public.ops_mission_proposals, p_now timestamptz) returns jsonb
 language sql stable set search_path = '' as $$
   with look as (
-    select a.risk, a.kinds, coalesce(a.unknown, '{}') as unknown, public.ops_policy_value('auto_approve') as policy, public.ops_switch_mode(public.ops_policy_value('switches'), 'auto_approve') as mode
+    select a.risk, a.kinds, coalesce(a.unknown, '{}') as unknown, a.joins_all, public.ops_policy_value('auto_approve') as policy, public.ops_switch_mode(public.ops_policy_value('switches'), 'auto_approve') as mode
     from public.ops_assess(array[p_proposal.id]) a
   ), fact as materialized (
     select l.*, coalesce((l.policy ->> 'enabled')::boolean, false) as enabled, coalesce(l.policy ->> 'max_risk_level', 'low') as max_risk,
@@ -353,7 +353,9 @@ language sql stable set search_path = '' as $$
     (6, 'auto_approve.allowed_sources', not f.policy ? 'allowed_sources' or f.policy -> 'allowed_sources' ? p_proposal.source,
       case when f.policy ? 'allowed_sources' then format('Its source is %s, auto_approve.allowed_sources is %s.', p_proposal.source, f.policy -> 'allowed_sources') else 'Any source is allowed.' end),
     (7, 'auto_approve.daily_limit', f.daily_limit is null or f.used < f.daily_limit,
-      case when f.daily_limit is null then 'No daily limit is set.' else format('%s of %s auto-approvals of today are used.', f.used, f.daily_limit) end)
+      case when f.daily_limit is null then 'No daily limit is set.' else format('%s of %s auto-approvals of today are used.', f.used, f.daily_limit) end),
+    (8, 'rule of two', not f.joins_all, case when f.joins_all then 'It joins untrusted input, secrets and an outside effect: only a person may approve it.'
+      else 'It does not join untrusted input, secrets and an outside effect.' end)
   ) c(n, condition, ok, sentence)
 $$;
 comment on function public.ops_approval_conditions(public.ops_mission_proposals, timestamptz) is

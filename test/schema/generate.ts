@@ -19,19 +19,19 @@ import { startTestCluster } from '../support/cluster.js';
 import { dumpPath, dumpSchema } from './dump.js';
 
 type Schema = { [keyword: string]: unknown };
-type Traits = { idempotent: boolean; risk: RiskLevel; localLimit: number | null };
+type Traits = { idempotent: boolean; risk: RiskLevel; localLimit: number | null; touches: string[] };
 
 /** What a built-in is known by before its code is here; the code's own traits win. */
 const traits: Record<(typeof builtinExecutors)[number], Traits> = {
-  noop: { idempotent: true, risk: 'low', localLimit: null },
-  openclaw: { idempotent: false, risk: 'high', localLimit: 4 },
-  wreckit: { idempotent: true, risk: 'high', localLimit: 4 },
-  radar: { idempotent: true, risk: 'low', localLimit: null },
-  minion: { idempotent: false, risk: 'high', localLimit: 4 },
-  agent: { idempotent: true, risk: 'medium', localLimit: 4 },
-  http: { idempotent: false, risk: 'high', localLimit: null },
-  notify: { idempotent: false, risk: 'medium', localLimit: null },
-  vote: { idempotent: true, risk: 'low', localLimit: 4 },
+  noop: { idempotent: true, risk: 'low', localLimit: null, touches: [] },
+  openclaw: { idempotent: false, risk: 'high', localLimit: 4, touches: ['secrets', 'outside'] },
+  wreckit: { idempotent: true, risk: 'high', localLimit: 4, touches: ['secrets', 'outside'] },
+  radar: { idempotent: true, risk: 'low', localLimit: null, touches: [] },
+  minion: { idempotent: false, risk: 'high', localLimit: 4, touches: ['outside'] },
+  agent: { idempotent: true, risk: 'medium', localLimit: 4, touches: ['secrets', 'outside'] },
+  http: { idempotent: false, risk: 'high', localLimit: null, touches: ['secrets', 'outside'] },
+  notify: { idempotent: false, risk: 'medium', localLimit: null, touches: ['secrets', 'outside'] },
+  vote: { idempotent: true, risk: 'low', localLimit: 4, touches: ['secrets'] },
 };
 
 /** The whole of the migration; the same input gives the same text. */
@@ -43,11 +43,11 @@ ${schemas()
   .join(',\n')}
 on conflict (name) do update set schema = excluded.schema;
 
-insert into public.ops_executors (name, builtin, idempotent, risk, local_limit, needs, params_schema, result_schema) values
+insert into public.ops_executors (name, builtin, idempotent, risk, local_limit, needs, touches, params_schema, result_schema) values
 ${builtinExecutors.map((name) => `  (${registration(name)})`).join(',\n')}
 on conflict (name) do update set
   builtin = excluded.builtin, idempotent = excluded.idempotent, risk = excluded.risk, local_limit = excluded.local_limit,
-  needs = excluded.needs, params_schema = excluded.params_schema, result_schema = excluded.result_schema;
+  needs = excluded.needs, touches = excluded.touches, params_schema = excluded.params_schema, result_schema = excluded.result_schema;
 
 insert into public.ops_migrations (version, name) values ('0004', 'ops_schemas') on conflict do nothing;
 `;
@@ -102,7 +102,7 @@ function isAnyJson(schema: Schema | undefined, self: string): boolean {
 function registration(name: (typeof builtinExecutors)[number]): string {
   const executor = builtins.find((known) => known.name === name);
   const known = executor === undefined ? undefined : toRegistration(executor as Executor);
-  const { idempotent, risk, localLimit } = traits[name];
+  const { idempotent, risk, localLimit, touches } = traits[name];
   const needs = known?.traits.needs ?? [];
   return [
     literal(name),
@@ -111,6 +111,7 @@ function registration(name: (typeof builtinExecutors)[number]): string {
     literal(known?.traits.risk ?? risk),
     (known === undefined ? localLimit : known.traits.local_limit) ?? 'null',
     `array[${needs.map(literal).join(', ')}]::text[]`,
+    `array[${(known?.traits.touches ?? touches).map(literal).join(', ')}]::text[]`,
     known === undefined ? 'null' : json(simplify(known.params_schema)),
     known?.result_schema ? json(simplify(known.result_schema)) : 'null',
   ].join(', ');

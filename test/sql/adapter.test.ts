@@ -53,7 +53,7 @@ describe('a call that the server rolled back', () => {
   test('again and again is given up with its error', async () => {
     const id = await missionOfTwo();
     const holder = await inTransaction(engine.db, lockMission, [id]);
-    const hurried = openDatabase({ connectionString: engine.db.url, options: '-c lock_timeout=1ms' });
+    const hurried = openDatabase({ connectionString: engine.db.adminUrl, options: '-c lock_timeout=1ms' });
     let attempts = 0;
     hurried.pool.on('acquire', () => {
       attempts += 1;
@@ -96,7 +96,7 @@ describe('a call without an answer', () => {
   });
 
   test('because every connection is busy rejects with OPS_001', async () => {
-    const busy = openDatabase({ connectionString: engine.db.url, max: 1, connectionTimeoutMillis: 20 });
+    const busy = openDatabase({ connectionString: engine.db.adminUrl, max: 1, connectionTimeoutMillis: 20 });
     const client = await busy.pool.connect();
     await expect(busy.port.schemaVersion()).rejects.toMatchObject({ code: 'OPS_001' });
     client.release();

@@ -30,14 +30,18 @@ describe('probability', () => {
         await db.sql("select event_id from ops_event_decisions where outcome = 'fired' order by 1")
       ).map((r) => r.event_id);
     };
+    /** The same events, open again, as if they had never fired. */
+    const forget = () =>
+      db.sql(`select set_config('ops.engine', 'on', true);
+        delete from ops_mission_steps; delete from ops_missions; delete from ops_mission_proposals;
+        delete from ops_agent_reactions; delete from ops_event_decisions;
+        update ops_agent_events set processed_at = null`);
     const first = await firing();
     expect(first.length).toBeGreaterThan(80);
     expect(first.length).toBeLessThan(160);
-    await db.sql(
-      'delete from ops_agent_reactions; delete from ops_event_decisions; update ops_agent_events set processed_at = null',
-    );
+    await forget();
     expect(await firing()).toEqual(first);
-    await db.sql('delete from ops_agent_reactions; update ops_agent_events set processed_at = null');
+    await forget();
     await engine.patterns(pattern({ probability: 0.6 }));
     expect(await firing()).toEqual(expect.arrayContaining(first));
   });

@@ -140,6 +140,21 @@ describe('the way back', () => {
     expect(await engine.claim()).toHaveLength(1);
   });
 
+  test('of many at once takes the oldest first, and refuses a filter it does not know', async () => {
+    // B36, B37
+    for (let n = 0; n < 8; n++) {
+      await engine.mission([noop(`n${n}`)]);
+      await engine.fail(await engine.claim(), 'permanent');
+    }
+    const misspelt = db.sql(`select ops_requeue_dead_letters('{"excutor": "noop"}')`);
+    await expect(misspelt).rejects.toMatchObject({
+      code: 'OP011',
+      message: expect.stringContaining('excutor'),
+    });
+    await db.sql("select ops_requeue_dead_letters('{}', 3)");
+    expect((await engine.claim()).map(({ key }) => key).sort()).toEqual(['n0', 'n1', 'n2']);
+  });
+
   test('of many at once passes over a letter whose step is gone', async () => {
     // B32
     await dead();

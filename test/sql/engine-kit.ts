@@ -3,7 +3,7 @@
  * Tests tighten what they are about. Each test of a file starts from there.
  */
 import type { Client } from 'pg';
-import { afterAll, beforeAll, beforeEach } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
 import { type Database, openDatabase } from '../../supabase/client/pg.js';
 import type { OpsPort } from '../../supabase/client/port.js';
 import type { BeatRound, ClaimedStep } from '../../supabase/client/schemas/rows.js';
@@ -95,6 +95,8 @@ export function useEngine(options: DatabaseOptions = {}) {
     await db.sql(clean);
     for (const [key, value] of Object.entries(openPolicies)) await setPolicy(key, value);
   });
+  // Whatever a test was about, it leaves no contradiction behind.
+  afterEach(async () => expect(await port().checkInvariants()).toEqual([]));
   afterAll(() => opened?.close());
 
   const setPolicy = (key: string, value: Json) =>

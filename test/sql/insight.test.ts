@@ -304,7 +304,7 @@ describe('a proposal', () => {
     expect(conditions.filter(({ ok }) => !ok).map(({ condition }) => condition)).toEqual([
       'auto_approve.allowed_step_kinds',
     ]);
-    expect(conditions).toHaveLength(7);
+    expect(conditions).toHaveLength(8);
     await port.approveProposal({ id, actor: 'ada', reason: 'looks right' });
     expect(await sayings(id)).toMatch(
       /was approved by ada at 12:00:00 UTC \(.*\): looks right\.\nIts mission [0-9a-f-]{36} is approved;/,

@@ -188,7 +188,6 @@ describe('steps', () => {
         code: 'OP015',
         hint: expect.stringContaining('ops_cancel_mission'),
       });
-    await db.sql("delete from ops_missions where status = 'succeeded'");
   });
 
   test.each([
@@ -238,15 +237,13 @@ describe('added columns', () => {
         .join(';'),
     );
     try {
-      await db.sql(
-        "select set_config('ops.engine', 'on', true); delete from ops_missions; delete from ops_mission_steps; delete from ops_agent_events",
-      );
+      await engine.reset();
       await wholeLoop();
       await db.sql(
         "update ops_agent_events set new_field = 'seen'; update ops_mission_steps set metadata = '{}'; update ops_missions set new_field = 'x'",
       );
-      expect(await engine.port.listProposals()).toHaveLength(2);
-      expect(await engine.port.listDeadLetters({ state: 'requeued' })).toHaveLength(2);
+      expect(await engine.port.listProposals()).toHaveLength(1);
+      expect(await engine.port.listDeadLetters({ state: 'requeued' })).toHaveLength(1);
       await engine.port.radarAdd({ signals: [{ title: 'dark mode' }] });
       expect(await engine.port.radarList()).toHaveLength(1);
       await db.sql('create table ops_mission_steps_archive (like ops_mission_steps including all)');
@@ -257,9 +254,7 @@ describe('added columns', () => {
         tables.map((table) => `alter table ${table} drop column metadata, drop column new_field`).join(';'),
       );
     }
-    await db.sql(
-      "select set_config('ops.engine', 'on', true); delete from ops_missions; delete from ops_mission_steps; delete from ops_agent_events",
-    );
+    await engine.reset();
     await wholeLoop();
   });
 

@@ -263,6 +263,34 @@ describe('the stale sweep', () => {
   });
 });
 
+describe('a claim that is on its way', () => {
+  test('keeps its step from a cancel at the same moment, which then asks it to stop', async () => {
+    const mission = await engine.mission(side(2));
+    const claim = await inTransaction(db, "select from ops_claim_steps('w', '{noop}', 1)");
+    const cancel = engine.port.cancelMission({ id: mission });
+    await blocked(db, 1, 'the cancel waits for the step that is being claimed');
+    await claim.query('commit');
+    expect(await cancel).toMatchObject({ status: 'running' });
+    expect(Object.values(await engine.statuses(mission)).sort()).toEqual(['cancelled', 'running']);
+    const running = (await engine.steps(mission)).filter(({ status }) => status === 'running');
+    const leases = running.map(({ id, lease_epoch }) => ({ id, lease_epoch: Number(lease_epoch) }));
+    expect(await engine.renew(leases)).toMatchObject([{ held: true, cancel_requested: true }]);
+    await engine.fail(leases, 'cancelled');
+  });
+
+  test('keeps its step from being skipped for a sibling that fails at the same moment', async () => {
+    const mission = await engine.mission(side(3));
+    const first = await engine.claim(1);
+    const claim = await inTransaction(db, "select from ops_claim_steps('w', '{noop}', 1)");
+    const failure = engine.fail(first, 'permanent');
+    await blocked(db, 1, 'the failure waits for the step that is being claimed');
+    await claim.query('commit');
+    await failure;
+    expect(Object.values(await engine.statuses(mission)).sort()).toEqual(['failed', 'running', 'skipped']);
+    expect(await engine.missionRow(mission)).toMatchObject({ status: 'running', open_steps: 1 });
+  });
+});
+
 describe('cancelling a mission', () => {
   test('ends what has not started at once and asks the rest to stop; a second call changes nothing', async () => {
     const mission = await engine.mission([noop('runs'), noop('waits')]);

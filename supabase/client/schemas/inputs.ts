@@ -61,6 +61,7 @@ export const ExecutorRegistration = z.strictObject({
     /** How many run at once in one worker process; null is the worker's own concurrency. */
     local_limit: z.int().positive().nullable().optional(),
     needs: z.array(z.string()).optional(),
+    touches: z.array(z.enum(['secrets', 'outside'])).optional(),
   }),
 });
 

@@ -136,6 +136,8 @@ export const ProposalRow = z.object({
   pattern_id: z.string().nullable(),
   event_id: z.uuid().nullable(),
   template: json,
+  /** What an approval names, so that it holds for exactly what was shown. */
+  content_hash: z.string().nullable(),
   created_at: timestamp,
 });
 
