@@ -227,6 +227,11 @@ export const calls = {
     { key: arg.text, version: arg.bigint, reason: arg.text.orDefault },
     value(out.PolicyVersion),
   ),
+  recordRefusal: call(
+    'ops_record_refusal',
+    { key: arg.text, reason: arg.text },
+    value(z.object({ key: z.string() })),
+  ),
   getPolicy: call('ops_get_policy', { key: arg.text }, value(out.Policy)),
   listPolicyVersions: call(
     'ops_list_policy_versions',

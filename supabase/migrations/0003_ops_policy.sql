@@ -604,70 +604,137 @@ create or replace function public.ops_jsonpath_tokens(p_canonical text) returns 
 language sql immutable set search_path = '' as $$
   select array_agg(t.match[1] order by t.ordinality)
   from regexp_matches(p_canonical,
-    '(\.?"(?:\\.|[^"\\])*"|\.\*\*|\.\*|\[\*\]| to |\.keyvalue\(|\?\(|[()$\[\]]|&&|\|\||==|!=|<>|<=|>=|<|>|like_regex)', 'g')
+    '(\.?"(?:\\.|[^"\\])*"|\.\*\*|\.\*|\[\*\]| to |\.keyvalue\(|\?\(|[()$@,\[\]]|&&|\|\||==|!=|<>|<=|>=|<|>|like_regex| [-+*/%] )', 'g')
     with ordinality t(match)
 $$;
 comment on function public.ops_jsonpath_tokens(text) is
   'The tokens of a path in PostgreSQL''s own spelling that ops_jsonpath_problem looks at; string literals and names are one token each.';
 
-create or replace function public.ops_jsonpath_problem(p_path text) returns text
+create or replace function public.ops_regex_problem(p_regex text) returns text
+language sql immutable set search_path = '' as $$
+  select case
+    when r.plain ~ '\\[1-9]' then 'uses a back-reference in like_regex, which can take very long; write the pattern without'
+    when r.plain ~ '\(\?<?[=!]' then 'looks ahead or behind in like_regex, which can take very long; write the pattern without'
+    when (select sum(case b.match[1] when '' then 1 else 10 end * least(coalesce(nullif(b.match[3], ''), b.match[2])::numeric, 1000))
+      from regexp_matches(r.plain, '(\)?)\{(\d+)(?:,(\d*))?\}', 'g') b(match)) > 300
+      then 'repeats too often in like_regex; let the counts in {…} add up to at most 300, those of groups counted ten times'
+  end
+  from (select replace(p_regex, '\\', '') as plain) r
+$$;
+comment on function public.ops_regex_problem(text) is
+  'Why a regular expression of a condition is refused: back-references, looking around, repeat counts that make it huge. Null when it is fine.';
+
+create or replace function public.ops_jsonpath_dear(p_tokens text[]) returns text
+language sql immutable set search_path = '' as $$
+  select case
+    when n.keyvalues > 1 then 'uses keyvalue() more than once, and each multiplies the items; use it once'
+    when n.regexes > 10 then format('uses like_regex %s times; join the patterns with | into at most 10', n.regexes)
+    when n.sums > 5 then format('reckons %s times; at most 5 of + - * / %%', n.sums)
+  end
+  from (
+    select count(*) filter (where t = '.keyvalue(') as keyvalues, count(*) filter (where t = 'like_regex') as regexes,
+      count(*) filter (where t ~ '^ [-+*/%] $') as sums
+    from unnest(p_tokens) t) n
+$$;
+comment on function public.ops_jsonpath_dear(text[]) is 'What a condition may use a few times only, and uses too often. Null when it does not.';
+
+create or replace function public.ops_jsonpath_read(p_tokens text[], out problem text, out pairs integer)
 language plpgsql immutable set search_path = '' as $$
 declare
-  v_tokens text[];
   v_token text;
   v_before text;
   v_open text[] := '{}';
   v_wild boolean[] := '{false}';  -- per open bracket: the side being read holds a wildcard
   v_left boolean[] := '{false}';  -- per open bracket: the left side of the comparison being read held one
+  v_path boolean[] := '{false}';  -- the same two for a path of any kind
+  v_left_path boolean[] := '{false}';
   v_level integer := 1;
 begin
-  begin
-    v_tokens := public.ops_jsonpath_tokens(p_path::jsonpath::text);
-  exception when others then
-    return 'is no SQL/JSON path: ' || sqlerrm;
-  end;
-  foreach v_token in array coalesce(v_tokens, '{}') || ')'::text loop
+  pairs := 0;
+  foreach v_token in array coalesce(p_tokens, '{}') || ')'::text loop
     if v_token = '.**' then
-      return 'uses **, which looks at everything there is; write the path out';
-    elsif v_token like '"%' then
-      if v_before = 'like_regex' and replace(v_token::jsonb #>> '{}', '\\', '') ~ '\\[1-9]' then
-        return 'uses a back-reference in like_regex, which can take very long; write the pattern without';
-      elsif v_before = '$' then
-        return format('uses the variable $%s, and there are none; write $.data… or $.steps…', v_token::jsonb #>> '{}');
-      end if;
+      problem := 'uses **, which looks at everything there is; write the path out';
+    elsif v_token like '"%' and v_before = 'like_regex' then
+      problem := public.ops_regex_problem(v_token::jsonb #>> '{}');
+    elsif v_token like '"%' and v_before = '$' then
+      problem := format('uses the variable $%s, and there are none; write $.data… or $.steps…', v_token::jsonb #>> '{}');
     elsif v_token = '$' and '?(' = any (v_open) then
-      return 'uses $ inside a filter ?(…); use @ there, or compare outside of the filter';
+      problem := 'uses $ inside a filter ?(…); use @ there, or compare outside of the filter';
+    elsif v_token = ',' and v_open[v_level - 1] = '[' then
+      problem := 'lists places in […], which can multiply the items; name one place, a range or *';
+    elsif v_token in ('$', '@') then
+      v_path[v_level] := true;
     elsif v_token in ('[*]', '.*') then
       v_wild[v_level] := true;
     elsif v_token = ' to ' then
       v_wild[v_level - 1] := true;
     elsif v_token in ('==', '!=', '<>', '<', '<=', '>', '>=') then
       v_left[v_level] := v_wild[v_level];
+      v_left_path[v_level] := v_path[v_level];
       v_wild[v_level] := false;
-    elsif v_token in (')', ']', '&&', '||') and v_left[v_level] and v_wild[v_level] then
-      return 'has wildcards on both sides of a comparison, which compares everything with everything; name one side exactly';
+      v_path[v_level] := false;
+    elsif v_token in (')', ']', '&&', '||') and v_left_path[v_level] and v_path[v_level] then
+      pairs := pairs + 1;
+      if v_left[v_level] and v_wild[v_level] then
+        problem := 'has wildcards on both sides of a comparison, which compares everything with everything; name one side exactly';
+      end if;
     end if;
+    exit when problem is not null;
     if v_token in ('&&', '||') then
       v_left[v_level] := false;
       v_wild[v_level] := false;
+      v_left_path[v_level] := false;
+      v_path[v_level] := false;
     elsif v_token in ('(', '?(', '[', '.keyvalue(') then
       v_open[v_level] := v_token;
       v_wild[v_level] := v_wild[v_level] or v_token = '.keyvalue(';
       v_level := v_level + 1;
       v_wild[v_level] := false;
       v_left[v_level] := false;
+      v_path[v_level] := false;
+      v_left_path[v_level] := false;
     elsif v_token in (')', ']') and v_level > 1 then
       v_level := v_level - 1;
       -- What a filter tests does not multiply the items it lets through.
       v_wild[v_level] := v_wild[v_level] or (v_open[v_level] = '(' and (v_wild[v_level + 1] or v_left[v_level + 1]));
+      v_path[v_level] := v_path[v_level] or (v_open[v_level] = '(' and (v_path[v_level + 1] or v_left_path[v_level + 1]));
       v_open[v_level] := null;
     end if;
     v_before := v_token;
   end loop;
-  return null;
+end $$;
+comment on function public.ops_jsonpath_read(text[]) is
+  'Reads the tokens of a condition: problem, why it is refused, and pairs, how many comparisons have a path on both sides.';
+
+create or replace function public.ops_jsonpath_problem(p_path text) returns text
+language plpgsql immutable set search_path = '' as $$
+declare
+  v_canonical text;
+  v_tokens text[];
+  v_read record;
+begin
+  begin
+    v_canonical := p_path::jsonpath::text;
+    v_tokens := public.ops_jsonpath_tokens(v_canonical);
+  exception when others then
+    return 'is no SQL/JSON path: ' || left(sqlerrm, 200);
+  end;
+  v_read := public.ops_jsonpath_read(v_tokens);
+  return coalesce(v_read.problem, public.ops_jsonpath_dear(v_tokens),
+    case when v_read.pairs > 5 and v_canonical not like 'strict %' then
+      format('compares two paths %s times, and each may compare everything with everything; do so at most 5 times, or begin with strict', v_read.pairs) end);
 end $$;
 comment on function public.ops_jsonpath_problem(text) is
-  'Why a condition is refused: it does not parse, or could take time out of proportion to the event (**, $ in a filter, wildcards on both sides of a comparison, back-references) or names a variable. Null when it is fine.';
+  'Why a condition is refused: it does not parse, names a variable, or could take time out of proportion to the event (**, $ in a filter, wildcards on both sides of a comparison, lists of places, keyvalue() twice, regular expressions with back-references, look-around or huge counts, too much of what is dear). Null when it is fine.';
+
+create or replace function public.ops_compares_paths(p_path jsonpath) returns boolean
+language sql immutable set search_path = '' as $$
+  -- The first test leaves out nearly all without reading them.
+  select case when p_path::text ~ '[=<>] [-+(]*[$@]' and p_path::text not like 'strict %'
+    then (public.ops_jsonpath_read(public.ops_jsonpath_tokens(p_path::text))).pairs > 0 else false end
+$$;
+comment on function public.ops_compares_paths(jsonpath) is
+  'Whether a condition compares two paths with each other in lax mode, which compares each item of one list with each of the other: its time grows with the square of the data.';
 
 -- The reaction matrix, compiled ------------------------------------------------------------------------------------
 
@@ -735,28 +802,30 @@ comment on function public.ops_step_needs(jsonb) is
 create or replace function public.ops_step_ancestors(p_template jsonb) returns jsonb
 language plpgsql immutable set search_path = '' as $$
 declare
-  v_all jsonb := '{}';
-  v_before jsonb;
-  v_mine jsonb;
-  v_step record;
-  v_need text;
+  v_keys text[] := array(select n.step_key from public.ops_step_needs(p_template) n group by n.step_key order by min(n.step_position));
+  v_none bit varying := repeat('0', cardinality(v_keys))::bit varying;
+  v_sets bit varying[] := array(
+    select coalesce((select bit_or(set_bit(v_none, array_position(v_keys, d.need) - 1, 1))
+      from public.ops_step_needs(p_template) n cross join lateral unnest(n.needs) d(need)
+      where n.step_key = k.name and d.need = any (v_keys)), v_none)
+    from unnest(v_keys) with ordinality k(name, place) order by k.place);
 begin
-  -- One pass is enough when every step names earlier ones only; a name further down needs another.
-  loop
-    v_before := v_all;
-    for v_step in select n.step_key, n.needs from public.ops_step_needs(p_template) n order by n.step_position loop
-      v_mine := coalesce(v_all -> v_step.step_key, '{}');
-      foreach v_need in array v_step.needs loop
-        v_mine := v_mine || jsonb_build_object(v_need, true) || coalesce(v_all -> v_need, '{}');
-      end loop;
-      v_all := v_all || jsonb_build_object(v_step.step_key, v_mine);
+  -- Warshall's closure over bit sets: one pass, whatever the order and however many the needs.
+  for v_through in 1 .. cardinality(v_keys) loop
+    for v_step in 1 .. cardinality(v_keys) loop
+      if get_bit(v_sets[v_step], v_through - 1) = 1 then
+        v_sets[v_step] := v_sets[v_step] | v_sets[v_through];
+      end if;
     end loop;
-    exit when v_all = v_before;
   end loop;
-  return v_all;
+  return (
+    select coalesce(jsonb_object_agg(k.name, (
+      select coalesce(jsonb_object_agg(a.name, true), '{}') from unnest(v_keys) with ordinality a(name, place)
+      where get_bit(v_sets[k.place], a.place::integer - 1) = 1)), '{}')
+    from unnest(v_keys) with ordinality k(name, place));
 end $$;
 comment on function public.ops_step_ancestors(jsonb) is
-  '{step: {ancestor: true}}: for each step those that surely end before it. A step that is its own ancestor is part of a circle.';
+  '{step: {ancestor: true}}: for each step those that surely end before it. A step that is its own ancestor is part of a circle. Keys that no step has are left out.';
 
 create or replace function public.ops_step_problems(p_template jsonb, p_path text)
 returns table (severity text, path text, message text, fix text) language plpgsql stable set search_path = '' as $$
@@ -811,8 +880,13 @@ begin
   if strpos(p_template::text, '{{') = 0 then
     return;
   end if;
-  v_ancestors := public.ops_step_ancestors(p_template);
-  for v_leaf in select f.*, public.ops_json_path(p_path, f.path) as place from public.ops_find_placeholders(p_template) f order by f.path loop
+  -- Those that ask for the event in params are fine, and nearly all are of that kind.
+  for v_leaf in
+    select f.*, public.ops_json_path(p_path, f.path) as place from public.ops_find_placeholders(p_template) f
+    where f.problem is not null or f.path ->> 0 <> 'steps' or f.path ->> 2 <> 'params' or strpos(f.parts::text, '"ref": ["steps"') > 0
+    order by f.path
+  loop
+    v_ancestors := coalesce(v_ancestors, public.ops_step_ancestors(p_template));
     if v_leaf.problem is not null then
       return query select 'error', v_leaf.place, v_leaf.problem, 'Write {{event.data.title}} or {{event.data.title ?? "untitled"}}, in values only.';
     elsif v_leaf.path ->> 0 = 'title' then
@@ -872,13 +946,33 @@ end $$;
 comment on function public.ops_executor_problems(jsonb, text) is
   'Steps whose executor (the kind by default) is not registered, and params that its schema refuses. A placeholder satisfies any type.';
 
+create or replace function public.ops_document_problem(p_value jsonb) returns text
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case
+    when octet_length(p_value::text) > 1000000 then format('is %s bytes long, more than 1 MB', octet_length(p_value::text))
+    when jsonb_path_exists(p_value, '$.**{101}') then 'is nested more than 100 deep'
+    when public.ops_count_placeholders(p_value::text) > 10000 then 'holds more than 10000 placeholders'
+  end;
+end $$;
+comment on function public.ops_document_problem(jsonb) is
+  'Why a policy or template is too large to be looked into: over 1 MB, nested over 100 deep, or over 10,000 placeholders. Null when it is not.';
+
 create or replace function public.ops_template_problems(p_template jsonb, p_path text default '$')
 returns table (severity text, path text, message text, fix text) language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
 declare
   v_schema jsonb := (select s.schema from public.ops_schemas s where s.name = 'template');
-  v_found jsonb := public.ops_schema_check(v_schema, v_schema, coalesce(p_template, 'null'), p_path, false);
+  v_found jsonb;
 begin
+  if octet_length(p_template::text) > 2000 and public.ops_document_problem(p_template) is not null then
+    return query select 'error', p_path, public.ops_document_problem(p_template), 'Keep what is large elsewhere and name it here.';
+    return;
+  elsif public.ops_count_placeholders(p_template::text) > 1000 then
+    return query select 'error', p_path, 'holds more than 1000 placeholders', 'Pass a whole object, such as {{event.data}}, instead of its parts.';
+    return;
+  end if;
+  v_found := public.ops_schema_check(v_schema, v_schema, coalesce(p_template, 'null'), p_path, false);
   if v_found <> '[]' then
     return query select 'error', f.value ->> 'path', f.value ->> 'message', f.value ->> 'fix' from jsonb_array_elements(v_found) f;
     return;
@@ -971,6 +1065,9 @@ begin
   if v_schema is null then
     return query select 'error', '$', format('there is no policy %s', coalesce(p_key, 'null')), format('Use one of: %s.',
       (select string_agg(substr(s.name, 8), ', ' order by s.name) from public.ops_schemas s where s.name like 'policy:%'));
+    return;
+  elsif public.ops_document_problem(p_value) is not null then
+    return query select 'error', '$', public.ops_document_problem(p_value), 'Keep what is large elsewhere and name it here.';
     return;
   end if;
   return query select 'error', p.path, p.message, p.fix from public.ops_schema_problems(v_schema, p_value) p;
@@ -1174,6 +1271,20 @@ begin
 end $$;
 comment on function public.ops_rollback_policy(text, bigint, text) is
   'Writes an earlier value of a policy as a new version; answers {key, version}. Raises OPS_012 when there is no such version, OPS_008 when today''s checks refuse it.';
+
+create or replace function public.ops_record_refusal(p_key text, p_reason text) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_key text := left(coalesce(p_key, 'null'), 100);
+  v_reason text := left(coalesce(p_reason, 'no reason was given'), 2000);
+begin
+  perform public.ops_raise_event('policy:refused', jsonb_build_object('key', v_key, 'reason', v_reason,
+      'version', (select p.version from public.ops_policy p where p.key = p_key)),
+    format('policy:refused:%s:%s:%s', v_key, md5(v_reason), to_char(public.ops_clock() at time zone 'UTC', 'YYYY-MM-DD"T"HH24')));
+  return jsonb_build_object('key', v_key);
+end $$;
+comment on function public.ops_record_refusal(text, text) is
+  'Raises policy:refused with the reason and the version that stays in force, once per key, reason and hour; answers {key}. The refusal itself rolls back all that its transaction wrote, so whoever got it calls this in the next.';
 
 create or replace function public.ops_switch_mode(p_switches jsonb, p_scope text) returns text
 language plpgsql immutable set search_path = '' as $$

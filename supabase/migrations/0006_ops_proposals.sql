@@ -68,9 +68,9 @@ begin
   v_was := public.ops_engine_begin();
   v_ids := array(select gen_random_uuid() from generate_series(1, jsonb_array_length(p_proposals)));
   with stored as (
-    insert into public.ops_mission_proposals (id, dedupe_key, source, template, leaves, content_hash, title, proposed_by, revises, created_at, updated_at)
+    insert into public.ops_mission_proposals (id, dedupe_key, source, template, leaves, content_hash, title, proposed_by, created_at, updated_at)
     select v_ids[e.n], e.item ->> 'dedupe_key', coalesce(e.item ->> 'source', 'api'), e.item -> 'template', l.leaves, public.ops_content_hash(e.item -> 'template', l.leaves),
-      e.item #>> '{template,title}', e.item ->> 'proposed_by', (e.item ->> 'revises')::uuid, v_now + e.n * interval '1 microsecond', v_now
+      e.item #>> '{template,title}', e.item ->> 'proposed_by', v_now + e.n * interval '1 microsecond', v_now
     from jsonb_array_elements(p_proposals) with ordinality e(item, n)
     cross join lateral (select public.ops_compile_leaves(e.item -> 'template') as leaves offset 0) l
     order by e.item ->> 'dedupe_key', e.n
@@ -102,12 +102,12 @@ comment on function public.ops_create_proposal(jsonb, text, text, text) is
 
 -- Gates ---------------------------------------------------------------------------------------------------------
 
-create or replace function public.ops_is_untrusted(p_event_id uuid) returns boolean
+create or replace function public.ops_is_untrusted(p_event_id uuid, p_root_id uuid) returns boolean
 language plpgsql stable set search_path = '' as $$
 begin
-  return exists (select from public.ops_agent_events e where e.id = p_event_id and e.trust <> 'loop');
+  return exists (select from public.ops_agent_events e where e.id in (p_event_id, p_root_id) and e.trust <> 'loop');
 end $$;
-comment on function public.ops_is_untrusted(uuid) is 'Whether a proposal carries what somebody outside wrote: a signature says who sent an event, not that its text means well.';
+comment on function public.ops_is_untrusted(uuid, uuid) is 'Whether a proposal may carry what somebody outside wrote, at once or through earlier steps of its chain: a signature says who sent an event, not that its text means well.';
 
 create or replace function public.ops_assess(p_ids uuid[])
 returns table (id uuid, risk text, kinds text[], unknown text[], joins_all boolean)
@@ -119,7 +119,7 @@ language sql stable set search_path = '' set enable_seqscan = off set jit = off 
       case when p.template ? 'risk_level' then public.ops_risk_rank(p.template ->> 'risk_level') else 1 end)],
     array_agg(distinct s.kind) || array_agg(distinct s.executor),
     array_agg(distinct s.executor) filter (where x.name is null),
-    coalesce(bool_or(x.touches @> '{secrets}') and bool_or(x.touches @> '{outside}'), false) and public.ops_is_untrusted(p.event_id)
+    coalesce(bool_or(x.touches @> '{secrets}') and bool_or(x.touches @> '{outside}'), false) and public.ops_is_untrusted(p.event_id, p.root_id)
   from public.ops_mission_proposals p
   cross join (select coalesce(public.ops_policy_value('auto_approve') -> 'kind_risk', '{}') as kind_risk) k
   cross join lateral (select t.step ->> 'kind' as kind, coalesce(t.step ->> 'executor', t.step ->> 'kind') as executor
@@ -246,14 +246,14 @@ begin
   end if;
   perform public.ops_lock_caps(v_caps, v_auto);
   for v_row in
-    select p.id, p.source, p.pattern_id, a.risk, a.kinds, a.unknown, a.joins_all
+    select p.id, p.source, p.pattern_id, a.risk, a.kinds, a.unknown, a.joins_all, p.revises
     from public.ops_mission_proposals p join public.ops_assess(p_ids) a on a.id = p.id
     where p.id = any (p_ids) and p.status = 'pending' and p.gated_at is null
     order by p.created_at, p.id for update of p
   loop
     v_cap := public.ops_cap_verdict(v_caps, v_row.source, v_row.pattern_id, v_now);
     v_no := case when v_cap.reason is null then
-      case when v_paused then 'auto-approval is paused' else
+      case when v_paused then 'auto-approval is paused' when v_row.revises is not null then 'a person revised it, somebody else approves it' else
         public.ops_approval_verdict(v_auto, v_row.source, v_row.risk, v_row.kinds, v_row.unknown, v_row.joins_all, v_now) end end;
     if v_cap.reason is null and v_no is not null and v_caps ? 'max_pending' and public.ops_integer(v_caps -> 'max_pending') <= (
       select count(*) from public.ops_mission_proposals p where p.status in ('pending', 'voting') and p.gated_at is not null) then
@@ -435,13 +435,16 @@ create or replace function public.ops_check_approval(p_proposal public.ops_missi
 language plpgsql set search_path = '' as $$
 declare
   v_approvers jsonb := public.ops_policy_value('approvals') -> 'approvers';
+  v_voted boolean := coalesce(current_setting('ops.votes', true), '') = 'on';
   v_cap record;
 begin
   if p_proposal.content_hash is distinct from public.ops_content_hash(p_proposal.template, p_proposal.leaves) then
     perform public.ops_raise('OPS_003', 'the proposal was changed after it was made', jsonb_build_object('proposal_id', p_proposal.id), 'Reject it and propose what should run.');
+  elsif p_actor in ('votes', 'ops-loop') and not v_voted then
+    perform public.ops_raise('OPS_011', format('%s is the loop''s own name', p_actor), null, 'Say who decides.');
   elsif p_actor = p_proposal.proposed_by then
     perform public.ops_raise('OPS_003', format('%s proposed it and may not approve it', p_actor), jsonb_build_object('proposal_id', p_proposal.id), 'Somebody else has to approve it.');
-  elsif v_approvers is not null and not v_approvers ? p_actor and p_actor <> 'votes' then
+  elsif v_approvers is not null and not v_approvers ? p_actor and not v_voted then
     perform public.ops_raise('OPS_003', format('%s is not among approvals.approvers', p_actor), jsonb_build_object('proposal_id', p_proposal.id), 'Ask one of them, or edit the policy approvals.');
   end if;
   if p_proposal.gated_at is null then
@@ -471,7 +474,7 @@ begin
   new.risk := coalesce(old.risk, (select a.risk from public.ops_assess(array[new.id]) a));
   if new.status = 'approved' then
     perform public.ops_check_approval(new, new.decided_by);
-    if new.decided_by <> 'votes' then
+    if coalesce(current_setting('ops.votes', true), '') <> 'on' then
       insert into public.ops_proposal_votes (proposal_id, voter, vote, person, reason, created_at) values (new.id, new.decided_by, 'approve', true, new.reason, v_now)
       on conflict (proposal_id, voter) do update set vote = 'approve', person = true, reason = excluded.reason;
       select count(*) into v_approvals from public.ops_proposal_votes v where v.proposal_id = new.id and v.person and v.vote = 'approve';
@@ -517,19 +520,28 @@ create or replace trigger ops_proposal_rewritten before update of template, leav
 create or replace function public.ops_revise_proposal(p_id uuid, p_template jsonb, p_actor text default null, p_reason text default null) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
+  v_now timestamptz := public.ops_clock();
+  v_actor text := public.ops_person(p_actor);
+  v_new uuid := gen_random_uuid();
   v_old public.ops_mission_proposals;
-  v_new jsonb;
+  v_leaves jsonb;
   v_was text;
 begin
-  perform public.ops_decide_proposal(p_id, 'rejected', coalesce(p_actor, session_user), coalesce(p_reason, 'revised'));
-  select * into v_old from public.ops_mission_proposals p where p.id = p_id;
-  select to_jsonb(c) into v_new from public.ops_create_proposals(jsonb_build_array(jsonb_strip_nulls(
-    jsonb_build_object('source', v_old.source, 'proposed_by', coalesce(p_actor, session_user), 'revises', p_id)) || jsonb_build_object('template', p_template))) c;
+  perform public.ops_check_template(p_template);
+  v_leaves := public.ops_compile_leaves(p_template);
+  perform public.ops_lock_caps(public.ops_policy_value('proposal_caps'), public.ops_policy_value('auto_approve'));
+  select * into v_old from public.ops_mission_proposals p where p.id = p_id for update;
+  if v_old.status not in ('pending', 'voting') then
+    perform public.ops_raise('OPS_015', format('proposal %s is %s and cannot be revised', p_id, v_old.status), null, 'Propose it anew.');
+  end if;
+  perform public.ops_decide_proposal(p_id, 'rejected', v_actor, coalesce(p_reason, 'revised'));
   v_was := public.ops_engine_begin();
-  update public.ops_mission_proposals p set event_id = v_old.event_id, pattern_id = v_old.pattern_id, root_id = v_old.root_id, depth = v_old.depth, chain = v_old.chain
-  where p.id = (v_new ->> 'id')::uuid;
+  insert into public.ops_mission_proposals (id, source, event_id, pattern_id, root_id, depth, chain, traceparent, title, template, leaves, content_hash, proposed_by, revises, created_at, updated_at)
+  values (v_new, v_old.source, v_old.event_id, v_old.pattern_id, v_old.root_id, v_old.depth, v_old.chain, v_old.traceparent, p_template ->> 'title', p_template, v_leaves,
+    public.ops_content_hash(p_template, v_leaves), v_actor, p_id, v_now, v_now);
+  perform public.ops_gate_batch(array[v_new]);
   perform public.ops_engine_end(v_was);
-  return v_new - 'position';
+  return public.ops_proposal_receipt(v_new) || '{"created": true}';
 end $$;
 comment on function public.ops_revise_proposal(uuid, jsonb, text, text) is
   'Edit then approve: rejects a waiting proposal and makes a new one with other content, which somebody else has to approve: {id, status, created, reason, mission_id}. Raises OPS_004, OPS_005, OPS_012, OPS_015.';
@@ -572,14 +584,26 @@ declare
   v_yes integer;
   v_all integer;
   v_was text;
+  v_reason text;
+  v_status text;
+  v_receipt jsonb;
 begin
   select count(*) filter (where v.vote = 'approve'), count(*) into v_yes, v_all from public.ops_proposal_votes v where v.proposal_id = p_proposal.id and not v.person;
   if p_vetoed then
-    return public.ops_decide_proposal(p_proposal.id, 'rejected', 'votes', 'vetoed by ' || p_voter);
-  elsif v_all >= v_min and v_yes >= v_all * coalesce((p_rules ->> 'approve_share')::numeric, 0.67) then
-    return public.ops_decide_proposal(p_proposal.id, 'approved', 'votes', format('%s of %s votes', v_yes, v_all));
-  elsif v_all >= v_min and v_all - v_yes >= v_all * coalesce((p_rules ->> 'reject_share')::numeric, 0.5) then
-    return public.ops_decide_proposal(p_proposal.id, 'rejected', 'votes', format('%s of %s votes against', v_all - v_yes, v_all));
+    v_reason := 'vetoed by ' || p_voter;
+    v_status := 'rejected';
+  elsif v_all >= v_min and v_yes >= round(v_all * coalesce((p_rules ->> 'approve_share')::numeric, 2 / 3.0), 6) then
+    v_reason := format('%s of %s votes', v_yes, v_all);
+    v_status := 'approved';
+  elsif v_all >= v_min and v_all - v_yes >= round(v_all * coalesce((p_rules ->> 'reject_share')::numeric, 0.5), 6) then
+    v_reason := format('%s of %s votes against', v_all - v_yes, v_all);
+    v_status := 'rejected';
+  end if;
+  if v_status is not null then
+    perform set_config('ops.votes', 'on', true);
+    v_receipt := public.ops_decide_proposal(p_proposal.id, v_status, 'votes', v_reason);
+    perform set_config('ops.votes', '', true);
+    return v_receipt;
   end if;
   v_was := public.ops_engine_begin();
   update public.ops_mission_proposals p set status = 'voting', reason = format('%s of %s votes, %s for', v_all, v_min, v_yes), updated_at = public.ops_clock() where p.id = p_proposal.id;
@@ -587,7 +611,7 @@ begin
   return public.ops_proposal_receipt(p_proposal.id);
 end $$;
 comment on function public.ops_count_votes(public.ops_mission_proposals, jsonb, boolean, text) is
-  'What the votes come to: with min_votes (3) cast, approve_share (0.67) of yes approves and reject_share (0.5) of no rejects; otherwise it goes on. The caller holds the proposal.';
+  'What the votes come to: with min_votes (3) cast, approve_share (two thirds) of yes approves and reject_share (0.5) of no rejects; otherwise it goes on. The caller holds the proposal.';
 
 create or replace function public.ops_proposals_edited() returns trigger
 language plpgsql set search_path = '' as $$

@@ -1117,7 +1117,7 @@ begin
   update public.ops_mission_steps s
   set status = case when s.status = 'running' then s.status else 'cancelled' end, wait_reason = null, updated_at = v_now,
     cancel_requested_at = coalesce(s.cancel_requested_at, v_now), last_error = coalesce(s.last_error, p_reason)
-  where s.mission_id = p_id and public.ops_is_open(s.status);
+  where s.mission_id = p_id and public.ops_is_open(s.status) and (s.status <> 'running' or s.cancel_requested_at is null);
   get diagnostics v_count = row_count;
   perform public.ops_refresh_missions(array[p_id]);
   perform public.ops_engine_end(v_was);
