@@ -11,6 +11,8 @@ export type GateName =
   | 'ran'
   /** Outcomes are about to be sent. */
   | 'writing'
+  /** A renewal is about to be sent. */
+  | 'renewing'
   /** Outcomes are stored; the worker has not taken note yet. */
   | 'written';
 

@@ -12,6 +12,7 @@ import type { OpsPort } from '../../supabase/client/port.js';
 import type { Renewal } from '../../supabase/client/schemas/rows.js';
 import type { Attempt, Ending } from './attempt.js';
 import type { Clock } from './clock.js';
+import { gates } from './gates.js';
 import { write } from './log.js';
 import type { FailureCounter } from './outage.js';
 
@@ -85,6 +86,7 @@ export class LeaseKeeper {
     const start = clock.now();
     const asked = [...this.held.values()];
     try {
+      if (gates.hold !== undefined) await gates.hold('renewing');
       const answers = await this.#call(asked);
       outage.worked();
       this.#settle(asked, answers, trustedUntil(start, leaseMs()));

@@ -98,6 +98,13 @@ export function interrupted(executor: Executor, ending: Ending): Outcome {
   }
 }
 
+/** Ended before its executor was called: nothing has happened, so it can be given back whatever its executor is. */
+export function neverStarted(ending: Ending): Outcome {
+  if (ending === 'lost') return { kind: 'none' };
+  if (ending === 'cancelled') return failure('cancelled', 'cancelled before it started', 'Cancelled');
+  return { kind: 'release' };
+}
+
 const failure = (outcome: Failure['outcome'], error: string, errorClass: string): Outcome => ({
   kind: 'fail',
   failure: { outcome, error, error_class: errorClass },

@@ -6,7 +6,15 @@ import { Latch } from './bell.js';
 import type { Clock } from './clock.js';
 import { gates } from './gates.js';
 import { write } from './log.js';
-import { afterReturn, afterThrow, interrupted, type Outcome, parseParams, type Written } from './outcome.js';
+import {
+  afterReturn,
+  afterThrow,
+  interrupted,
+  neverStarted,
+  type Outcome,
+  parseParams,
+  type Written,
+} from './outcome.js';
 import { withoutSecrets } from './redact.js';
 import { Scope, type Surroundings } from './scope.js';
 import { signalGraceMs } from './settings.js';
@@ -73,7 +81,9 @@ export class Runner {
     const now = this.#deps.clock.now();
     this.#deps.onSweep();
     for (const attempt of this.running) {
-      if (attempt.ending !== undefined) {
+      if (attempt.ending !== undefined && !attempt.started)
+        this.#settle(attempt, neverStarted(attempt.ending), undefined);
+      else if (attempt.ending !== undefined) {
         if (now >= attempt.endedAt + signalGraceMs) this.giveUp(attempt);
       } else if (now >= attempt.deadline) this.#timeOut(attempt, now);
     }
@@ -94,6 +104,8 @@ export class Runner {
     attempt.deadline = this.#deps.clock.now() + this.#deps.timeoutMs(step);
     try {
       if (gates.hold !== undefined) await gates.hold('running');
+      const ending = this.#endedEarly(attempt);
+      if (ending !== undefined) return this.#settle(attempt, neverStarted(ending), undefined);
       scope = new Scope(attempt, parseParams(executor, step.params), this.#deps.surroundings());
       const value = await executor.run(scope);
       if (gates.hold !== undefined) await gates.hold('ran');
@@ -102,6 +114,12 @@ export class Runner {
       outcome = afterThrow(executor, error, attempt.ending);
     }
     this.#settle(attempt, outcome, scope);
+  }
+
+  /** It may have waited for its executor's limit, and its lease may have run out meanwhile. */
+  #endedEarly(attempt: Attempt): Ending | undefined {
+    if (attempt.trustedUntil <= this.#deps.clock.now()) this.#deps.onSweep();
+    return attempt.ending;
   }
 
   /** The first outcome counts; a second one comes from an executor that was given up. */

@@ -5,9 +5,13 @@ import { write } from './log.js';
 import type { Runner } from './runner.js';
 import type { Lifecycle } from './state.js';
 
-/** What is left after the grace: aborting and writing take no longer together, so that we end within grace + 5 s. */
-export const abortMs = 2_500;
+/**
+ * What is left after the grace, one after the other: 4 s together, so that a second remains for the process to end
+ * within grace + 5 s, whatever executors and database do.
+ */
+export const abortMs = 2_000;
 export const writeMs = 1_500;
+export const goodbyeMs = 500;
 
 export type ShutdownDeps = {
   lifecycle: Lifecycle;
@@ -17,8 +21,8 @@ export type ShutdownDeps = {
   graceMs: number;
   /** Wakes the loops, so that they see that they are to end. */
   wake: () => void;
-  /** Resolves when the claim that is under way has been answered. */
-  claimsEnded: () => Promise<void>;
+  /** Resolves when the claim that is under way has been answered, or the time is up. */
+  claimsEnded: (delayMs: number) => Promise<void>;
 };
 
 /** Gives back what has not started, lets the rest finish, then aborts it, and writes all outcomes. */
@@ -28,8 +32,10 @@ export async function drain(deps: ShutdownDeps): Promise<void> {
   deps.wake();
   const released = runner.takeBackUnstarted().length;
   write(log, 'info', { event: 'worker.draining', running: runner.running.size, released });
+  // What a late answer brings is given back at once; left alone, it would count as a crash when its lease ends.
+  const claimsEnded = deps.claimsEnded(graceMs);
   if (!(await runner.settled(graceMs))) await abort(deps);
-  await deps.claimsEnded();
+  await claimsEnded;
   lifecycle.to('stopping');
   if (!(await completer.drained(writeMs))) {
     const unwritten = completer.abandon();

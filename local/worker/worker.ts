@@ -14,7 +14,7 @@ import type { FailureCounter } from './outage.js';
 import { buildParts, currentSettings, type Parts, type Tally } from './parts.js';
 import { recoverEveryMs, recoverExpired } from './recovery.js';
 import { type Identity, instancesHere } from './registration.js';
-import { drain } from './shutdown.js';
+import { drain, goodbyeMs } from './shutdown.js';
 import { type Startup, startUp } from './startup.js';
 import type { WorkerState } from './state.js';
 
@@ -28,7 +28,7 @@ export type Worker = {
   stop(): Promise<ExitReason>;
   /** Aborts every step at once and waits for nothing; the caller ends the process. */
   force(): void;
-  /** Reads the policies again. */
+  /** Reads the policies again, and takes over the level of the logger it was given. */
   reload(): Promise<void>;
   readonly done: Promise<ExitReason>;
   stats(): Stats;
@@ -36,9 +36,6 @@ export type Worker = {
   readonly ticks: Ticks;
 };
 type Ticks = Record<'claim' | 'renew' | 'recover' | 'flush', () => Promise<unknown>> & { sweep(): void };
-
-/** A claim or beat that is under way when the worker stops gets this long to be answered. */
-const lastAnswerMs = 500;
 
 /**
  * Starts a worker. Resolves when it has its name, or is refused (`done` is `already_running` then). Waits for a
@@ -59,7 +56,10 @@ class Shell implements Worker {
   readonly #bell = new Bell();
   #starting: Promise<Startup> | undefined;
   #stopping: Promise<void> | undefined;
-  #loops: Promise<unknown> = Promise.resolve();
+  #isRegistered = false;
+  #claims: Promise<unknown> | undefined;
+  #beats: Promise<unknown> | undefined;
+  #listening: Promise<unknown> | undefined;
   #cancels: Cancel[] = [];
   #end: (reason: ExitReason) => void = () => {};
   #saidIdle = false;
@@ -109,7 +109,7 @@ class Shell implements Worker {
     if (signal?.aborted === true) void this.stop();
     signal?.addEventListener('abort', () => void this.stop(), { once: true });
     this.#starting = this.#startUp();
-    const outcome = await this.#starting;
+    const outcome = await Promise.race([this.#starting, this.done.then(() => 'stopped' as const)]);
     if (outcome === 'registered' && this.#stopping === undefined) this.#run();
     if (outcome !== 'already_running') return;
     print('worker already running');
@@ -127,6 +127,8 @@ class Shell implements Worker {
   }
 
   async reload(): Promise<void> {
+    // A child logger keeps the level that its parent had when it was made.
+    this.#log.level = this.#options.log.level;
     await this.#readConfig();
     write(this.#log, 'info', { event: 'worker.reloaded' });
   }
@@ -143,7 +145,8 @@ class Shell implements Worker {
         isStopping,
         outage: this.#parts.outage.counter(),
       });
-      if (outcome === 'registered') await this.#readConfig();
+      this.#isRegistered = outcome === 'registered';
+      if (this.#isRegistered) await this.#readConfig();
       return outcome;
     } catch (error) {
       this.#finish('stopped');
@@ -178,7 +181,8 @@ class Shell implements Worker {
       ),
     ];
     void listener?.connect();
-    this.#loops = Promise.all([this.#claim(), reactor?.run()]);
+    this.#claims = this.#claim();
+    this.#beats = reactor?.run();
   }
 
   async #claim(): Promise<void> {
@@ -190,34 +194,36 @@ class Shell implements Worker {
   }
 
   async #shutDown(reason: ExitReason): Promise<void> {
+    const { clock } = this.#options;
     this.#bell.ring();
     if (this.#parts.lifecycle.state === 'running') await this.#drain();
-    const outcome = await this.#starting?.catch(() => undefined);
-    if (outcome === 'registered') await this.#unregister();
+    else await endedWithin(clock, this.#graceMs, this.#starting);
+    const goodbye = [this.#beats, this.#listening, this.#isRegistered && this.#unregister()];
+    await endedWithin(clock, goodbyeMs, Promise.allSettled(goodbye));
     this.#finish(reason);
   }
 
   async #drain(): Promise<void> {
     const { wakeup, reactor, listener } = this.#parts;
-    const { shutdownGraceSeconds, clock } = this.#options;
-    let listenerEnded: Promise<void> | undefined;
+    const { clock } = this.#options;
     const wake = () => {
-      listenerEnded = listener?.stop();
+      this.#listening = listener?.stop();
       wakeup.ring();
       reactor?.ring();
     };
-    const claimsEnded = () => endedWithin(clock, lastAnswerMs, this.#loops);
-    await drain({ ...this.#parts, log: this.#log, graceMs: shutdownGraceSeconds * 1_000, wake, claimsEnded });
+    const claimsEnded = (delayMs: number) => endedWithin(clock, delayMs, this.#claims);
+    await drain({ ...this.#parts, log: this.#log, graceMs: this.#graceMs, wake, claimsEnded });
     for (const cancel of this.#cancels) cancel();
-    await endedWithin(clock, lastAnswerMs, listenerEnded);
   }
 
-  async #unregister(): Promise<void> {
+  /** Without the database the row stays; it counts as dead after a minute, and on this host at once. */
+  #unregister(): Promise<unknown> {
     const { name, instance } = this.#identity;
-    // Without the database the row stays; it counts as dead after a minute, and here at once.
-    await this.#options.port
-      .unregisterWorker({ name, instance }, { deadlineMs: lastAnswerMs })
-      .catch(() => undefined);
+    return this.#options.port.unregisterWorker({ name, instance }, { deadlineMs: goodbyeMs });
+  }
+
+  get #graceMs(): number {
+    return this.#options.shutdownGraceSeconds * 1_000;
   }
 
   #finish(reason: ExitReason): void {

@@ -27,7 +27,10 @@ function runnerWith(run: (ctx: StepContext) => unknown, over: Parameters<typeof 
     timeoutMs: ({ timeout_seconds }) => (timeout_seconds ?? 600) * 1_000,
     onOutcome: (ended, outcome) => outcomes.push({ attempt: ended, outcome }),
     onFree: () => {},
-    onSweep: () => {},
+    // What the lease keeper does.
+    onSweep: () => {
+      for (const held of runner.running) if (held.trustedUntil <= clock.now()) held.end('lost', clock.now());
+    },
   });
   const begin = (step = {}) => {
     const begun = attempt(clock, { executor: drill, step });
@@ -97,6 +100,42 @@ describe('a lost lease', () => {
     gate.resolve();
     await clock.settle();
     expect(outcomes).toEqual([]);
+  });
+});
+
+describe('a step that waits for the limit of its executor', () => {
+  const alone = { traits: { idempotent: false, risk: 'low', localLimit: 1 } } as const;
+
+  function waiting(first: Promise<unknown>) {
+    let calls = 0;
+    const parts = runnerWith(() => (++calls === 1 ? first : null), alone);
+    parts.begin();
+    return { ...parts, second: parts.begin(), calls: () => calls };
+  }
+
+  test('until its lease is over never starts: another worker may have it', async () => {
+    const gate = deferred();
+    const { clock, second, outcomes, calls, runner } = waiting(gate.promise);
+    second.trustedUntil = clock.now() + 50;
+    await clock.advance(60);
+    gate.resolve();
+    await clock.settle();
+    expect([calls(), outcomes.length, runner.running.size]).toEqual([1, 1, 0]);
+  });
+
+  test('and is told to stop is given back, whatever its executor is', async () => {
+    const { clock, second, outcomes, calls } = waiting(deferred().promise);
+    second.end('halted', clock.now());
+    await clock.advance(100);
+    expect(calls()).toBe(1);
+    expect(outcomes).toMatchObject([{ attempt: second, outcome: { kind: 'release' } }]);
+  });
+
+  test('and is cancelled ends as cancelled', async () => {
+    const { clock, second, outcomes } = waiting(deferred().promise);
+    second.end('cancelled', clock.now());
+    await clock.advance(100);
+    expect(outcomes).toMatchObject([{ outcome: { failure: { outcome: 'cancelled' } } }]);
   });
 });
 
