@@ -63,7 +63,7 @@ begin
       when jsonb_typeof(p_event) is distinct from 'object' then 'is not an object'
       when coalesce(p_event ->> 'type', '') !~ '^[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*$' or length(p_event ->> 'type') > 200
         then 'type must be words joined by colons, at most 200 characters'
-      when (p_event ->> 'type') ~ '^(step|mission|proposal|schedule|heartbeat|alert|loop|switch):'
+      when (p_event ->> 'type') ~ '^(step|mission|proposal|schedule|heartbeat|alert|loop|switch|policy):'
         then format('type %s is the loop''s own', p_event ->> 'type')
       when jsonb_typeof(coalesce(p_event -> 'data', '{}')) <> 'object' then 'data must be an object'
       when p_event ->> 'trust' not in ('verified', 'unverified') then 'trust must be verified or unverified'
@@ -192,21 +192,27 @@ language sql immutable set search_path = '' as $$
   with candidate as materialized (
     select c.event_id, c.pattern_id from public.ops_candidates(p_events, p_patterns) c
   ), subject as materialized (
-    select e.id, e.source, e.data -> 'tags' as tags,
-      case when pg_column_size(e.data) <= 65536 and octet_length(e.data::text) <= 65536 then public.ops_event_document(e) end as document
-    from unnest(p_events) e where e.id in (select c.event_id from candidate c)
+    select e.id, e.source, e.data -> 'tags' as tags, z.bytes, case when z.bytes <= 65536 then public.ops_event_document(e) end as document
+    from unnest(p_events) e
+    cross join lateral (select case when pg_column_size(e.data) <= 65536 then octet_length(e.data::text) end as bytes offset 0) z
+    where e.id in (select c.event_id from candidate c)
   ), tested as (
     select s.id, p.pattern_id, p.revision, p.position, p.probability,
       public.ops_switch_mode(p_switches, 'pattern:' || p.pattern_id) as switched,
       p.sources is null or s.source = any (p.sources) as source_ok,
       p.tags is null or coalesce(jsonb_typeof(s.tags) = 'array' and s.tags ?& p.tags, false) as tags_ok,
-      p.where_path is null or s.document is not null as testable,
+      b.most, p.where_path is null or coalesce(s.bytes <= b.most, false) as testable,
       p.where_path is null as always,
-      case when p.where_path is not null then jsonb_path_query_first_tz(s.document, p.where_path, '{}', true) end as verdict,
+      case when s.bytes <= b.most then jsonb_path_query_first_tz(s.document, p.where_path, '{}', true) end as verdict,
       case when p.probability is not null then public.ops_roll(s.id, p.pattern_id) end as roll
     from candidate c
     join subject s on s.id = c.event_id
     join unnest(p_patterns) p on p.pattern_id = c.pattern_id
+    cross join lateral (select case
+      when p.where_path is null then null
+      -- Compares each item with each: 8 kB take 50 ms, 64 kB would take 3 s.
+      when s.bytes > 8192 and public.ops_compares_paths(p.where_path) then 8192
+      else 65536 end as most offset 0) b
   ), judged as (
     select t.*, case
       when t.switched in ('drain', 'halt') then 'switch'
@@ -223,7 +229,9 @@ language sql immutable set search_path = '' as $$
     case when j.clause = 'size' then 'where' else j.clause end,
     case j.clause
       when 'switch' then jsonb_build_object('mode', j.switched)
-      when 'size' then jsonb_build_object('error', 'event data over 64 kB cannot be tested')
+      when 'size' then jsonb_build_object('error', case j.most when 8192
+        then 'event data over 8 kB cannot be tested by a condition that compares two paths; begin it with strict'
+        else 'event data over 64 kB cannot be tested' end)
       when 'where' then jsonb_build_object('value', j.verdict)
       when 'probability' then jsonb_build_object('roll', j.roll, 'probability', j.probability)
     end,
@@ -495,32 +503,64 @@ end $$;
 comment on function public.ops_decide_one(public.ops_agent_events) is
   'Decides one event by itself; if that fails too, closes it as failed with the error, so that it holds up nobody.';
 
-create or replace function public.ops_decide_events(p_limit integer default 500) returns jsonb
+create or replace function public.ops_take_batch(p_limit integer) returns public.ops_agent_events[]
 language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
 declare
-  v_events public.ops_agent_events[];
+  v_taken public.ops_agent_events[] := '{}';
+  v_event public.ops_agent_events;
+  v_bytes bigint := 0;
+begin
+  for v_event in
+    select e.* from public.ops_agent_events e where e.processed_at is null
+    order by e.created_at, e.id limit p_limit for update skip locked
+  loop
+    v_taken := v_taken || v_event;
+    -- Concatenation unpacks what is stored compressed, so this is what the batch will hold in memory.
+    v_bytes := v_bytes + pg_column_size(v_event.data || '{}');
+    exit when v_bytes > 500000;
+  end loop;
+  return v_taken;
+end $$;
+comment on function public.ops_take_batch(integer) is
+  'Locks open events, oldest first, skipping those another beat holds: up to p_limit, and no more than 500 kB of data (one event at least).';
+
+create or replace function public.ops_decide_taken(p_events public.ops_agent_events[]) returns integer
+language plpgsql set search_path = '' as $$
+declare
   v_event public.ops_agent_events;
   v_queued integer := 0;
 begin
-  v_events := array(
-    select e from public.ops_agent_events e where e.processed_at is null
-    order by e.created_at, e.id limit p_limit for update skip locked);
-  if cardinality(v_events) = 0 then
-    return jsonb_build_object('events', 0, 'queued', 0, 'more', false);
+  return public.ops_decide_batch(p_events);
+exception when others then
+  if public.ops_is_transient(sqlstate) then
+    raise;
   end if;
-  begin
-    v_queued := public.ops_decide_batch(v_events);
-  exception when others then
-    if public.ops_is_transient(sqlstate) then
-      raise;
-    end if;
-    foreach v_event in array v_events loop
-      v_queued := v_queued + public.ops_decide_one(v_event);
-    end loop;
-  end;
-  return jsonb_build_object('events', cardinality(v_events), 'queued', v_queued, 'more', cardinality(v_events) >= p_limit);
+  foreach v_event in array p_events loop
+    v_queued := v_queued + public.ops_decide_one(v_event);
+  end loop;
+  return v_queued;
+end $$;
+comment on function public.ops_decide_taken(public.ops_agent_events[]) is 'Decides a batch as one; when that fails, event by event. Answers how many reactions it queued.';
+
+create or replace function public.ops_decide_events(p_limit integer default 500) returns jsonb
+language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
+declare
+  v_started timestamptz := clock_timestamp();
+  v_taken public.ops_agent_events[];
+  v_events integer := 0;
+  v_queued integer := 0;
+begin
+  loop
+    v_taken := public.ops_take_batch(p_limit - v_events);
+    exit when cardinality(v_taken) = 0;
+    v_queued := v_queued + public.ops_decide_taken(v_taken);
+    v_events := v_events + cardinality(v_taken);
+    -- Real time, since this is about the caller's patience: a beat has 5 s, the API's role 8 s.
+    exit when v_events >= p_limit or clock_timestamp() > v_started + interval '1 second';
+  end loop;
+  return jsonb_build_object('events', v_events, 'queued', v_queued, 'more', v_events >= p_limit or cardinality(v_taken) > 0);
 end $$;
 comment on function public.ops_decide_events(integer) is
-  'Phase: decides up to p_limit open events, oldest first, skipping those another beat holds: {events, queued, more}. A batch that fails is decided event by event.';
+  'Phase: decides up to p_limit open events, oldest first, skipping those another beat holds, for about a second at most: {events, queued, more}. A batch that fails is decided event by event.';
 
 insert into public.ops_migrations (version, name) values ('0005', 'ops_decide') on conflict do nothing;

@@ -1106,7 +1106,7 @@ comment on function public.ops_check_events(timestamptz) is 'Invariants of event
 create or replace function public.ops_check_proposals(p_since timestamptz) returns table (invariant text, entity text, id text, detail jsonb)
 language sql stable set search_path = '' as $$
   select 'two_proposals_for_one_reaction', 'event', p.event_id::text, jsonb_build_object('pattern_id', p.pattern_id, 'proposals', jsonb_agg(p.id order by p.created_at))
-  from public.ops_mission_proposals p where p.source = 'reaction' and p.event_id is not null group by p.event_id, p.pattern_id having count(*) > 1
+  from public.ops_mission_proposals p where p.source = 'reaction' and p.event_id is not null and p.revises is null group by p.event_id, p.pattern_id having count(*) > 1
   union all
   select 'approved_without_one_mission', 'proposal', p.id::text, jsonb_build_object('status', p.status, 'missions', m.n)
   from public.ops_mission_proposals p cross join lateral (select count(*) as n from public.ops_missions m where m.proposal_id = p.id) m

@@ -35,7 +35,7 @@ language sql immutable set search_path = '' as $$
     ('ops_retry_reaction', array['service_role']), ('ops_list_dead_letters', array['service_role']),
     ('ops_requeue_dead_letter', array['service_role']), ('ops_requeue_dead_letters', array['service_role']), ('ops_discard_dead_letter', array['service_role']),
     ('ops_radar_add', array['service_role', 'ops_worker']), ('ops_radar_list', array['service_role', 'ops_worker']),
-    ('ops_set_policy', array['service_role']), ('ops_rollback_policy', array['service_role']), ('ops_validate_policy', array['service_role']),
+    ('ops_set_policy', array['service_role']), ('ops_record_refusal', array['service_role']), ('ops_rollback_policy', array['service_role']), ('ops_validate_policy', array['service_role']),
     ('ops_get_policy', array['service_role']), ('ops_list_policy_versions', array['service_role']),
     ('ops_pause', array['service_role']), ('ops_resume', array['service_role']),
     ('ops_why', array['service_role']), ('ops_explain_event', array['service_role']), ('ops_explain_proposal', array['service_role']),
