@@ -67,7 +67,6 @@ describe('deciding', () => {
   });
 
   test("makes a mission also where the engine's own mark is set", async () => {
-    // B35
     await manual();
     const { id } = await propose();
     const client = await inTransaction(db, "select set_config('ops.engine', 'on', true)");

@@ -90,7 +90,7 @@ describe('ten dead letters in a row', () => {
 });
 
 test('steps that never ran say nothing about their executor', async () => {
-  // B31: a template that asks for an output nobody gives would have paused noop for all.
+  // A template that asks for an output nobody gives would have paused noop for all.
   for (let n = 0; n < 10; n++)
     await engine.mission([noop('a'), noop('b', { params: { echo: '{{steps.a.result.gone}}' } })]);
   await engine.complete(await engine.claim());

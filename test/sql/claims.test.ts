@@ -233,7 +233,7 @@ describe('a switch', () => {
     expect(await engine.complete(leases)).toMatchObject([{ held: true }]);
   });
 
-  // B8: nothing lifts a hold that was written after the switch was lifted.
+  // A claim that had read the old switches writes its hold after everybody has lifted theirs.
   test('that is resumed while a claim is on its way leaves nothing held for ever', async () => {
     await engine.setPolicy('worker_policy', { executors: { agent: { max_running: 1 } } });
     await engine.mission(many(2));

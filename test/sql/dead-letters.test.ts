@@ -141,7 +141,6 @@ describe('the way back', () => {
   });
 
   test('of many at once takes the oldest first, and refuses a filter it does not know', async () => {
-    // B36, B37
     for (let n = 0; n < 8; n++) {
       await engine.mission([noop(`n${n}`)]);
       await engine.fail(await engine.claim(), 'permanent');
@@ -156,7 +155,6 @@ describe('the way back', () => {
   });
 
   test('of many at once passes over a letter whose step is gone', async () => {
-    // B32
     await dead();
     await db.sql("delete from ops_mission_steps where status = 'failed'");
     await engine.mission([noop('two')]);
@@ -170,7 +168,7 @@ describe('the way back', () => {
   });
 
   test('pages through letters that were written at the same moment', async () => {
-    // B17: the cursor is created_at alone.
+    // The cursor is created_at alone, so no two letters may share one.
     await setClock(db.sql, { at: '2026-03-01T10:00:00Z' });
     await engine.mission(
       Array.from({ length: 6 }, (_, n) => noop(`s${n}`, { depends_on: [], on_failure: 'continue' })),

@@ -65,7 +65,7 @@ describe('a clause', () => {
       {},
       { outcome: 'unmatched', clause: 'where' },
     ],
-    // B28: the bound was asked of the compressed size.
+    // It compresses well: the bound is on the data, not on its stored size.
     [
       'where over 64 kB',
       { where: '$.data.n == 1' },

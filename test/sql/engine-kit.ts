@@ -86,7 +86,8 @@ export function useEngine(options: DatabaseOptions = {}) {
     return opened.port;
   };
   beforeAll(async () => {
-    opened = openDatabase({ connectionString: db.url, max: 60, statement_timeout: 20_000 });
+    // Two files at a time share a server of a hundred connections.
+    opened = openDatabase({ connectionString: db.url, max: 25, statement_timeout: 20_000 });
     await setClock(db.sql, 'real');
   });
   beforeEach(async () => {

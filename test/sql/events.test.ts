@@ -178,7 +178,7 @@ describe('deciding', () => {
       ...Array(20).fill(null),
     ]);
     await engine.beat();
-    // B34: the reactions of a batch had one created_at, so proposals came in any order.
+    // Also within one batch: a cap must let the oldest through.
     const order =
       await db.sql(`select (e.data ->> 'n')::int as n from ops_missions m join ops_mission_proposals p on p.id = m.proposal_id
       join ops_agent_events e on e.id = p.event_id order by p.created_at`);

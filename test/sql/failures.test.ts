@@ -82,7 +82,6 @@ describe('an outcome', () => {
   });
 
   test('that no one knows is refused with a code and holds nothing up', async () => {
-    // B11
     const { leases } = await claimed();
     for (const outcome of [null, 'banana'])
       await expect(
@@ -131,7 +130,7 @@ describe('the wait before the next try', () => {
     expect((await engine.step(mission, 'one')).ready_at).toEqual(new Date('2026-03-01T10:10:00Z'));
   });
 
-  // B11: raises "interval out of range" for the whole batch.
+  // An interval out of range would be raised for the whole batch.
   test('is bounded when the other side asks for an eternity', async () => {
     const { mission, leases } = await claimed();
     const failure = {

@@ -161,7 +161,6 @@ describe('a cap', () => {
       code: 'OPS_003',
       hint: expect.stringContaining('proposal_caps'),
     });
-    // B7
     await expect(
       db.sql("update ops_mission_proposals set status = 'approved' where id = $1", [id]),
     ).rejects.toMatchObject({ code: 'OP003' });
@@ -169,7 +168,6 @@ describe('a cap', () => {
   });
 
   test('given as 5.0 is five', async () => {
-    // B9
     await db.sql(
       `update ops_policy set value = '{"daily_limit": 1.0, "max_pending": 5.0, "hourly_limit": 7.0}' where key = 'proposal_caps'`,
     );

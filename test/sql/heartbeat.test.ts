@@ -179,7 +179,7 @@ describe('a phase that fails', () => {
     ['sweep', 'ops_sweep', ''],
   ];
 
-  // B33: the phases stood in one expression, so a function that was away failed all of them.
+  // A function that is away, as in a half-applied migration, must fail its own phase only.
   test.each(phases)('%s fails alone: the others go on, and the beat says so', async (phase, fn, args) => {
     await engine.patterns(pattern());
     await emit(1);

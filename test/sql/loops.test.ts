@@ -81,7 +81,6 @@ describe('loop limits', () => {
   });
 
   test('count what fired, not what a cooldown kept from firing', async () => {
-    // B26
     await engine.setPolicy('loop_limits', { max_fan_out: 5 });
     await engine.patterns(pattern('rare', 'step:noop:succeeded', { cooldown_minutes: 60 }));
     await raise(20);
@@ -110,7 +109,7 @@ describe('loop limits', () => {
     ['proposal:waiting', { risk_level: 'critical' }, { enabled: true, allowed_step_kinds: ['noop'] }],
     ['proposal:approved', {}, { enabled: true, allowed_step_kinds: ['noop'], max_risk_level: 'critical' }],
   ])('hold for patterns on %s too', async (type, more, auto) => {
-    // B6: such events began a chain of their own each time.
+    // Events of proposals belong to the chain of their proposal, not to one of their own.
     await engine.setPolicy('auto_approve', auto);
     const template = { title: 'again', steps: [noop('one')], ...more };
     await engine.patterns({ id: 'p', event_type: ['a:b', type], template });

@@ -124,7 +124,7 @@ describe('outputs', () => {
   });
 
   test('missing in one sibling skip the others that became ready with it', async () => {
-    // B1: they were queued again after they had been skipped, and their completion then raised for everybody.
+    // Making the next one ready must see that the first has just skipped it.
     const reads = (key: string, path: string) =>
       waits(key, ['look'], { params: { echo: `{{steps.look.result.${path}}}` } });
     const mission = await engine.mission([
@@ -234,7 +234,7 @@ describe('a failure', () => {
   });
 
   test('that did not stop, revived, is waited for again', async () => {
-    // B2: its dependents counted it twice.
+    // Its dependents have counted it already when it failed.
     const mission = await engine.mission([
       waits('a', [], { on_failure: 'continue' }),
       waits('x', []),
@@ -251,7 +251,7 @@ describe('a failure', () => {
   });
 
   test('beside another one: reviving one of them does not run what needs the other', async () => {
-    // B4: the mission hung, and the stale sweep then ran the step behind the failed one.
+    // What is behind two failed steps is skipped for the second when the first comes back.
     const mission = await engine.mission([waits('a', []), waits('b', []), waits('c', ['a', 'b'])]);
     await run({ a: 'permanent', b: 'permanent' });
     await revive('a');
@@ -268,7 +268,6 @@ describe('a cancelled step', () => {
   test.each(['by its worker', 'by hand'])(
     '%s takes what needs it along, and nothing runs it later',
     async (how) => {
-      // B3
       const mission = await engine.mission([
         waits('a', []),
         waits('b', ['a']),

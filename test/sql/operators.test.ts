@@ -190,6 +190,22 @@ describe('steps', () => {
       });
   });
 
+  test('and missions are kept for ninety days, then they may be deleted', async () => {
+    const { finished } = await aged();
+    const clean = () => db.sql("delete from ops_missions where status = 'succeeded'");
+    await expect(clean()).rejects.toMatchObject({ code: 'OP015' });
+    await db.sql("update ops_missions set completed_at = now() - interval '91 days' where id = $1", [
+      finished,
+    ]);
+    await db.sql(
+      "update ops_mission_proposals set created_at = now() - interval '92 days', approved_at = now() - interval '91 days' where id = (select proposal_id from ops_missions where id = $1)",
+      [finished],
+    );
+    await clean();
+    expect(await db.sql('select from ops_missions')).toHaveLength(1);
+    await db.sql('delete from ops_mission_steps where mission_id = $1', [finished]);
+  });
+
   test.each([
     ['insert into ops_missions (proposal_id) values (gen_random_uuid())', 'ops_create_proposal'],
     [

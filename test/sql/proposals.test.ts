@@ -114,14 +114,13 @@ describe('creating', () => {
   );
 
   test('from a source nobody knows is refused with a code', async () => {
-    // B14
     await expect(engine.port.createProposal({ template: template(), source: 'bogus' })).rejects.toMatchObject(
       { code: 'OPS_011' },
     );
   });
 
   test('takes 1.0 for the integer that it is', async () => {
-    // B9: raw 22P02. JSON has one kind of number, and to_jsonb(2 * 0.5) is 1.0.
+    // JSON has one kind of number, and to_jsonb(2 * 0.5) is 1.0.
     const text = '{"title":"t","steps":[{"key":"a","kind":"noop","priority":1.0,"max_retries":2.0}]}';
     const { receipt } = await db.one('select ops_create_proposal($1) as receipt', [text]);
     expect(receipt).toMatchObject({ status: 'auto_approved' });
@@ -149,7 +148,6 @@ describe('inserted by hand', () => {
   });
 
   test('as approved it does not vanish: refused, or decided as an approval', async () => {
-    // B13
     const made = await insert(template(), ', status', ", 'approved'").then(
       ({ id }) => id,
       (error) => error.code,
@@ -159,7 +157,7 @@ describe('inserted by hand', () => {
   });
 
   test('one that cannot be gated does not hold up the others', async () => {
-    // B9: a template in which the schema check sees nothing wrong and the mission maker does.
+    // A template in which the schema check sees nothing wrong and the mission maker does.
     await db
       .sql(
         'insert into ops_mission_proposals (template, leaves) values (\'{"title":"x","steps":[{"kind":"noop","priority":"high"}]}\', \'[]\')',

@@ -103,7 +103,7 @@ describe('a write-back with a stale epoch', () => {
     ]);
   });
 
-  // B10: the answer is joined by step only.
+  // Both answers are about one step: the epoch tells them apart.
   test('is told so also when a failure of the live one stands in the same batch', async () => {
     const { old, live } = await stale();
     const answers = await engine.fail([old, live], 'permanent');
@@ -145,7 +145,6 @@ describe('said twice', () => {
     expect(await engine.step(mission, 'one')).toMatchObject({ failure_count: 1 });
   });
 
-  // B10
   test('first a success, then a failure: the failure is not held', async () => {
     const mission = await engine.mission([noop('one')]);
     const leases = await engine.claim();
@@ -201,7 +200,6 @@ describe('by hand', () => {
     expect(await again(step)).toEqual(step);
   });
 
-  // B16
   test('not even while it is revived', async () => {
     const step = await stepIn('failed');
     await expect(

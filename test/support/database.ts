@@ -12,6 +12,7 @@ export type Sql = <Row extends QueryResultRow = Record<string, unknown>>(
 ) => Promise<Row[]>;
 
 export type TestDatabase = {
+  /** For what is tested: behind PgBouncer when `npm run test:pooler` says so. `pool`, `sql` and `connect` are direct. */
   url: string;
   pool: Pool;
   sql: Sql;
@@ -36,6 +37,9 @@ export type DatabaseOptions = {
 };
 
 type Disposable = TestDatabase & { dispose(): Promise<void> };
+
+/** Set by `npm run test:pooler`. */
+const poolerPort = process.env.OPS_TEST_POOLER_PORT;
 
 /** No test statement may hang longer than a test: a lock that is never released fails by name. */
 const statementTimeoutMs = 20_000;
@@ -134,7 +138,7 @@ function open(adminUrl: string, name: string, url: string, owner?: string): Disp
   const clients: Client[] = [];
   const sql: Sql = async (text, values) => (await pool.query(text, values)).rows;
   return {
-    url,
+    url: throughPooler(url),
     adminUrl: databaseUrl(adminUrl, name),
     pool,
     sql,
@@ -150,6 +154,14 @@ function open(adminUrl: string, name: string, url: string, owner?: string): Disp
       await close(adminUrl, name, pool, owner);
     },
   };
+}
+
+/** The same database behind the pooler of this run, if there is one; `pgbouncer=true` tells our own code so. */
+function throughPooler(url: string): string {
+  if (poolerPort === undefined) return url;
+  const pooled = Object.assign(new URL(url), { port: poolerPort });
+  pooled.searchParams.set('pgbouncer', 'true');
+  return pooled.href;
 }
 
 function onlyRow<Row extends QueryResultRow>({ rows }: { rows: Row[] }, text: string): Row {
@@ -173,7 +185,8 @@ async function connectTo(connectionString: string): Promise<Client> {
 async function close(adminUrl: string, name: string, pool: Pool, owner: string | undefined): Promise<void> {
   const checkedOut = pool.totalCount - pool.idleCount;
   const ended = pool.end();
-  const open = await openConnections(adminUrl, name);
+  // A pooler keeps its connections for the next client.
+  const open = poolerPort === undefined ? await openConnections(adminUrl, name) : [];
   await administer(adminUrl, `drop database ${name} with (force)`);
   // A client that was never given back keeps `end` waiting for ever.
   if (checkedOut === 0) await ended;
