@@ -875,7 +875,12 @@ begin
       'stale_over_limit:' || date_trunc('hour', v_now));
   end if;
   if v_found > 0 then
-    select count(*) into v_recovered from public.ops_settle(public.ops_within_reach(v_stale), 'running', null);
+    v_stale := public.ops_within_reach(v_stale);
+    -- The lease is looked at again in the write: a renewal may have come in between.
+    select count(*) into v_recovered from (
+      select s.step_id from public.ops_settle(jsonb_path_query_array(v_stale, '$[*] ? (@.outcome == "crashed")'), 'running', v_now - v_minutes * interval '1 minute') s
+      union all
+      select s.step_id from public.ops_settle(jsonb_path_query_array(v_stale, '$[*] ? (@.outcome == "timed_out")'), 'running', null) s) settled;
   end if;
   select array_agg(m.mission_id) into v_missions from (
     select distinct b.mission_id from public.ops_mission_steps b where b.status = 'blocked' and b.updated_at < v_now - v_minutes * interval '1 minute'
