@@ -506,6 +506,10 @@ declare
   v_filled record;
   v_copied bigint := 0;
 begin
+  if jsonb_array_length(p_leaves) > 50 and p_leaves @> '[{"path": ["steps"]}]' then
+    select r.tree, r.leaves, r.error into tree, leaves, error from public.ops_render_steps(p_tree, p_leaves, p_ctx) r;
+    return;
+  end if;
   tree := p_tree;
   leaves := '[]';
   for v_leaf in select l from jsonb_array_elements(p_leaves) l loop
@@ -539,13 +543,13 @@ begin
       else jsonb_set(tree, ('{' || substr(v_path, 2, length(v_path) - 2) || '}')::text[], v_value, false) end;
     -- Each leaf copies the tree: what is large and has many leaves is given up before it takes seconds.
     v_copied := v_copied + pg_column_size(tree);
-    exit when pg_column_size(tree) > 1000000 or v_copied > 100000000;
+    exit when pg_column_size(tree) > 1000000 or v_copied > 30000000;
   end loop;
   if error is not null then
     error := public.ops_render_error(public.ops_json_path('$', v_leaf -> 'path'), error);
   elsif pg_column_size(tree) > 1000000 then
     error := 'the rendered tree is larger than 1 MB';
-  elsif v_copied > 100000000 then
+  elsif v_copied > 30000000 then
     error := 'the tree is too large for so many placeholders; make them or the tree fewer';
   end if;
   if error is not null then
@@ -559,6 +563,44 @@ exception when others then
 end $$;
 comment on function public.ops_render_tree(jsonb, jsonb, jsonb) is
   'Renders compiled leaves into a tree from p_ctx ({event, steps, mission}, each as far as known). What names an absent root stays in leaves ([] when none). On error tree is null. Never raises.';
+
+create or replace function public.ops_render_steps(p_tree jsonb, p_leaves jsonb, p_ctx jsonb, out tree jsonb, out leaves jsonb, out error text)
+language plpgsql immutable set search_path = '' as $$
+declare
+  v_steps jsonb[] := array(select s from jsonb_array_elements(p_tree -> 'steps') s);
+  v_group record;
+  v_part record;
+  v_bytes bigint := 0;
+begin
+  leaves := '[]';
+  for v_group in
+    select case when l #>> '{path,0}' = 'steps' then (l #>> '{path,1}')::integer end as at,
+      jsonb_agg(case when l #>> '{path,0}' = 'steps' then jsonb_set(l, '{path}', (l -> 'path') - 0 - 0) else l end order by l -> 'path') as leaves
+    from jsonb_array_elements(p_leaves) l group by 1 order by 1 nulls first
+  loop
+    v_part := public.ops_render_tree(case when v_group.at is null then p_tree - 'steps' else v_steps[v_group.at + 1] end, v_group.leaves, p_ctx);
+    v_bytes := v_bytes + pg_column_size(v_part.tree);
+    error := case when v_bytes > 1000000 then 'the rendered tree is larger than 1 MB'
+      when v_part.error like '$%' and v_group.at is not null then format('$.steps[%s]%s', v_group.at, substr(v_part.error, 2))
+      else v_part.error end;
+    if error is not null then
+      tree := null;
+      leaves := null;
+      return;
+    end if;
+    if v_group.at is null then
+      p_tree := v_part.tree;
+    else
+      v_steps[v_group.at + 1] := v_part.tree;
+    end if;
+    leaves := leaves || (
+      select coalesce(jsonb_agg(case when v_group.at is null then l else jsonb_set(l, '{path}', jsonb_build_array('steps', v_group.at) || (l -> 'path')) end), '[]')
+      from jsonb_array_elements(v_part.leaves) l);
+  end loop;
+  tree := p_tree || jsonb_build_object('steps', to_jsonb(v_steps));
+end $$;
+comment on function public.ops_render_steps(jsonb, jsonb, jsonb) is
+  'ops_render_tree for a template with many leaves: step by step, since each leaf copies the tree that it is put into.';
 
 create or replace function public.ops_render_error(p_leaf text, p_missing text) returns text
 language sql immutable set search_path = '' as $$
@@ -630,10 +672,13 @@ language sql immutable set search_path = '' as $$
     when n.keyvalues > 1 then 'uses keyvalue() more than once, and each multiplies the items; use it once'
     when n.regexes > 10 then format('uses like_regex %s times; join the patterns with | into at most 10', n.regexes)
     when n.sums > 5 then format('reckons %s times; at most 5 of + - * / %%', n.sums)
+    when n.filters > 10 then format('filters %s times; at most 10 of ?(…)', n.filters)
+    when n.comparisons > 30 then format('compares %s times; at most 30, or use like_regex "^(a|b|c)$"', n.comparisons)
   end
   from (
     select count(*) filter (where t = '.keyvalue(') as keyvalues, count(*) filter (where t = 'like_regex') as regexes,
-      count(*) filter (where t ~ '^ [-+*/%] $') as sums
+      count(*) filter (where t ~ '^ [-+*/%] $') as sums, count(*) filter (where t = '?(') as filters,
+      count(*) filter (where t in ('==', '!=', '<>', '<', '<=', '>', '>=')) as comparisons
     from unnest(p_tokens) t) n
 $$;
 comment on function public.ops_jsonpath_dear(text[]) is 'What a condition may use a few times only, and uses too often. Null when it does not.';
@@ -658,6 +703,8 @@ begin
       problem := public.ops_regex_problem(v_token::jsonb #>> '{}');
     elsif v_token like '"%' and v_before = '$' then
       problem := format('uses the variable $%s, and there are none; write $.data… or $.steps…', v_token::jsonb #>> '{}');
+    elsif v_token in ('$', '@', '(') and v_before in (' * ', ' / ', ' % ') then
+      problem := 'multiplies or divides by a path, which long numbers make slow; write a number on the right';
     elsif v_token = '$' and '?(' = any (v_open) then
       problem := 'uses $ inside a filter ?(…); use @ there, or compare outside of the filter';
     elsif v_token = ',' and v_open[v_level - 1] = '[' then
@@ -735,6 +782,12 @@ language sql immutable set search_path = '' as $$
 $$;
 comment on function public.ops_compares_paths(jsonpath) is
   'Whether a condition compares two paths with each other in lax mode, which compares each item of one list with each of the other: its time grows with the square of the data.';
+
+create or replace function public.ops_list_items(p_document jsonb) returns bigint
+language sql immutable set search_path = '' as $$
+  select coalesce(sum((n #>> '{}')::bigint), 0) from jsonb_path_query(p_document, 'strict $.** ? (@.type() == "array").size()') n
+$$;
+comment on function public.ops_list_items(jsonb) is 'How many items all lists of a document have together.';
 
 -- The reaction matrix, compiled ------------------------------------------------------------------------------------
 
@@ -965,7 +1018,7 @@ declare
   v_schema jsonb := (select s.schema from public.ops_schemas s where s.name = 'template');
   v_found jsonb;
 begin
-  if octet_length(p_template::text) > 2000 and public.ops_document_problem(p_template) is not null then
+  if octet_length(p_template::text) > 200 and public.ops_document_problem(p_template) is not null then
     return query select 'error', p_path, public.ops_document_problem(p_template), 'Keep what is large elsewhere and name it here.';
     return;
   elsif public.ops_count_placeholders(p_template::text) > 1000 then

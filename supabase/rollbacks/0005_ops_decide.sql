@@ -12,7 +12,8 @@ begin
       'ops_raise_proposal_event', 'ops_events_wake', 'ops_event_reopened', 'ops_replay_events',
       'ops_event_document', 'ops_candidates', 'ops_evaluate', 'ops_bound_keys', 'ops_loop_bound',
       'ops_ask_bounds', 'ops_take_bounds', 'ops_apply_bounds', 'ops_render_reaction', 'ops_params_problem',
-      'ops_decide_batch', 'ops_decide_one', 'ops_take_batch', 'ops_decide_taken', 'ops_decide_events')
+      'ops_decide_batch', 'ops_decide_one', 'ops_type_weight', 'ops_take_batch', 'ops_decide_taken',
+      'ops_decide_events')
   loop
     execute format('drop function if exists %s cascade', v_function.name);
   end loop;

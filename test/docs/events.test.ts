@@ -109,6 +109,7 @@ describe('the events that the loop raises', () => {
     await engine.patterns();
     await engine.beat('cron');
     await engine.port.recordBeatFailure({ source: 'test', error: 'it broke' });
+    await engine.port.recordRefusal({ key: 'proposal_caps', reason: '$.daily_limit is -1, below 0' });
     await engine.port.createProposals({
       proposals: Array.from({ length: 201 }, () => ({ template: { title: 'many', steps: [noop('only')] } })),
     });

@@ -94,10 +94,10 @@ describe('the way back', () => {
     await engine.port.discardDeadLetter({ id: letter, reason: 'not needed any more' });
     expect(await letters()).toMatchObject([{ state: 'discarded', resolution: 'not needed any more' }]);
     for (const again of [
-      engine.port.requeueDeadLetter({ id: letter }),
-      engine.port.discardDeadLetter({ id: letter, reason: 'x' }),
+      () => engine.port.requeueDeadLetter({ id: letter }),
+      () => engine.port.discardDeadLetter({ id: letter, reason: 'x' }),
     ])
-      await expect(again).rejects.toMatchObject({ code: 'OPS_015' });
+      await expect(again()).rejects.toMatchObject({ code: 'OPS_015' });
     await engine.port.retryStep({ id: step.id });
     expect(await letters()).toMatchObject([{ state: 'discarded' }]);
   });

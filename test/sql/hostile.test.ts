@@ -4,6 +4,7 @@
  */
 import type { Client } from 'pg';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { rollbackPolicyOrAlarm, setPolicyOrAlarm } from '../../supabase/client/policy.js';
 import { type Json, noop, only, useEngine } from './engine-kit.js';
 
 const engine = useEngine();
@@ -194,7 +195,12 @@ describe('a key over data that is missing', () => {
   test.each(['cooldown_key', 'dedupe_key'])(
     '%s closes the event with the path, and the others go on',
     async (key) => {
-      await setPatterns(pattern({ ...(key === 'cooldown_key' ? { cooldown_minutes: 5 } : {}), [key]: '{{event.data.issue.number}}' }));
+      await setPatterns(
+        pattern({
+          ...(key === 'cooldown_key' ? { cooldown_minutes: 5 } : {}),
+          [key]: '{{event.data.issue.number}}',
+        }),
+      );
       await emit('hostile:bare', { issue: null });
       await emit('hostile:whole', { issue: { number: 7 } });
       await beat();
@@ -223,7 +229,10 @@ describe('a condition that could take for ever is refused', () => {
     ['every place there is', '$.data.**.x == 1', /uses \*\*/],
     ['everything with everything', '$.data.a[*] == $.data.b[*]', /wildcards on both sides/],
     ['many lists with lists', times(6, '$.data.a == $.data.b', ' || '), /compares two paths 6 times/],
-    ['long sums of long numbers', times(7, '$.data.n', ' * '), /reckons 6 times/],
+    ['long products', times(3, '$.data.n', ' * '), /multiplies or divides by a path/],
+    ['long sums', times(7, '$.data.n', ' - '), /reckons 6 times/],
+    ['many comparisons', times(31, '$.a==1', '||'), /compares 31 times/],
+    ['many filters', times(11, 'exists($.a?(@==1))', '||'), /filters 11 times/],
     ['a number without end', '$.data.n == 1e131073', /no SQL\/JSON path/],
     [
       'brackets without end',
@@ -269,7 +278,7 @@ describe('the dearest conditions that are accepted', () => {
       either(5, () => '$.data.a == $.data.b'),
       { a: list(1, 10_800), b: list(2, 10_800) },
     ],
-    ['sixty comparisons with a list', either(60, () => '$.data.a==3'), { a: list(1, 21_000) }],
+    ['thirty comparisons with a list', either(30, () => '$.data.a==3'), { a: list(1, 21_000) }],
     [
       'a dear regular expression on a list',
       '$.data.a like_regex "(a?){15}a{100}b"',
@@ -287,26 +296,26 @@ describe('the dearest conditions that are accepted', () => {
     ],
     [
       'filters in filters',
-      `exists($.data.a ? (@ == 2 || ${either(19, () => 'exists(@?(@==2))')}))`,
+      `exists($.data.a ? (@ == 2 || ${either(9, () => 'exists(@?(@==2))')}))`,
       { a: list(1, 21_000) },
     ],
-  ])('%s: twenty events of it are decided in time', async (_, where, data) => {
+  ])('%s: four events of it are decided in time', async (_, where, data) => {
     await setPatterns(pattern({ where }));
-    for (let i = 0; i < 20; i += 1) await emit('hostile:dear', data);
+    for (let i = 0; i < 4; i += 1) await emit('hostile:dear', data);
     await beat();
     const outcomes = new Set((await decisions()).map(({ outcome }) => outcome));
     expect([...outcomes]).toHaveLength(1);
     expect(['unmatched', 'failed']).toContain([...outcomes][0]);
   });
 
-  test('long multiplications too', async () => {
-    await setPatterns(pattern({ where: '$.data.n * $.data.n == $.data.n * $.data.n + $.data.n * $.data.n' }));
-    for (let i = 0; i < 5; i += 1)
+  test('the product of long numbers: two events of it are decided in time', async () => {
+    await setPatterns(pattern({ where: `$.data.n * ${'7'.repeat(1900)} - 1 == 0` }));
+    for (let i = 0; i < 2; i += 1)
       await impatient.query("insert into ops_agent_events (type, data) values ('hostile:sum', $1)", [
         `{"n": ${'7'.repeat(60_000)}}`,
       ]);
     await beat();
-    expect((await decisions()).map(({ outcome }) => outcome)).toEqual(Array(5).fill('failed'));
+    expect((await decisions()).map(({ outcome }) => outcome)).toEqual(Array(2).fill('unmatched'));
   });
 });
 
@@ -390,17 +399,17 @@ describe('templates as large as they may be', () => {
     );
   const others = (i: number, count: number) => Array.from({ length: count }, (_, j) => `s${i + 1 + j}`);
 
-  test('100 steps with 1,000 placeholders, each after all that follow it: a batch of twenty events is decided in time', async () => {
+  test('100 steps with 1,000 placeholders, each after all that follow it: a batch of six events is decided in time', async () => {
     await setPatterns(
       pattern({ template: { title: 'large', steps: steps(100, 10, (i) => others(i, 99 - i)) } }),
     );
-    for (let i = 0; i < 20; i += 1) await emit('hostile:large', { x3: 'three' });
+    for (let i = 0; i < 6; i += 1) await emit('hostile:large', { x3: 'three' });
     await beat();
-    expect((await decisions()).map(({ outcome }) => outcome)).toEqual(Array(20).fill('fired'));
+    expect((await decisions()).map(({ outcome }) => outcome)).toEqual(Array(6).fill('fired'));
     const { count } = await row(
       "select count(*)::int as count from ops_mission_steps where params #>> '{echo,3}' = 'vthree'",
     );
-    expect(count).toBe(2000);
+    expect(count).toBe(600);
   });
 
   test('a circle through all of them is found in time', async () => {
@@ -410,8 +419,8 @@ describe('templates as large as they may be', () => {
     });
   });
 
-  test('1,000 patterns for one event are decided in time', async () => {
-    const many = Array.from({ length: 1000 }, (_, i) => ({
+  test('two hundred patterns for one event are decided in time', async () => {
+    const many = Array.from({ length: 200 }, (_, i) => ({
       id: `p${i}`,
       event_type: 'hostile:*',
       where: `$.data.n == ${i} || $.data.title like_regex "^x${i}"`,
@@ -446,11 +455,11 @@ describe('a placeholder bomb', () => {
       event_type: 'plain:one',
       template: template('fine'),
     });
-    for (let i = 0; i < 5; i += 1) await emit('hostile:bomb', { n: 1, pad: 'x'.repeat(60_000) });
+    for (let i = 0; i < 2; i += 1) await emit('hostile:bomb', { n: 1, pad: 'x'.repeat(60_000) });
     await emit('plain:one', {});
     await beat();
     const said = await decisions();
-    expect(said).toHaveLength(6);
+    expect(said).toHaveLength(3);
     for (const { type, outcome, detail } of said)
       if (type === 'plain:one') expect(outcome).toBe('fired');
       else
@@ -480,5 +489,29 @@ describe('a refusal', () => {
         version,
       })),
     );
+  });
+
+  test('of a write or a rollback through the client reaches the caller, and leaves its trace', async () => {
+    const key = 'proposal_caps';
+    const bad = setPolicyOrAlarm(engine.port, { key, value: { daily_limit: -1 } });
+    await expect(bad).rejects.toMatchObject({
+      code: 'OPS_008',
+      message: expect.stringContaining('$.daily_limit'),
+    });
+    // No refusal of a value, so no alarm.
+    await expect(rollbackPolicyOrAlarm(engine.port, { key, version: 4711 })).rejects.toMatchObject({
+      code: 'OPS_012',
+    });
+    const events = await engine.db.sql(
+      "select outcome, data from ops_agent_events where type = 'policy:refused'",
+    );
+    expect(events).toMatchObject([
+      {
+        outcome: 'unmatched',
+        data: { key, reason: expect.stringContaining('$.daily_limit is -1, below 0') },
+      },
+    ]);
+    const { version } = await setPolicyOrAlarm(engine.port, { key, value: { daily_limit: 1 } });
+    expect(await rollbackPolicyOrAlarm(engine.port, { key, version })).toEqual({ key, version });
   });
 });

@@ -1,5 +1,6 @@
 import { Argument, type Command } from 'commander';
 import { z } from 'zod';
+import { rollbackPolicyOrAlarm, setPolicyOrAlarm } from '../../../supabase/client/policy.js';
 import { policyKeys } from '../../../supabase/client/terms.js';
 import { readJson, wholeNumber } from '../arguments.js';
 import type { AddCommand, Bind } from '../command.js';
@@ -46,7 +47,7 @@ function addSet(policy: Command, bind: Bind): void {
       bind(async ({ out, connect }, name: string, given: string, { reason }: { reason?: string }) => {
         const value = z.json().parse(await readJson(given, 'the value'));
         const { port } = await connect();
-        const policy = await port.setPolicy({ key: name, value, reason });
+        const policy = await setPolicyOrAlarm(port, { key: name, value, reason });
         out.show(policy, () => `${policy.key} is at version ${policy.version}`);
       }),
     );
@@ -84,7 +85,7 @@ function addRollback(policy: Command, bind: Bind): void {
     .action(
       bind(async ({ out, connect }, name: string, version: number, { reason }: { reason?: string }) => {
         const { port } = await connect();
-        const policy = await port.rollbackPolicy({ key: name, version, reason });
+        const policy = await rollbackPolicyOrAlarm(port, { key: name, version, reason });
         out.show(policy, () => `${policy.key} is at version ${policy.version}, as it was at ${version}`);
       }),
     );
