@@ -1051,6 +1051,7 @@ declare
   v_was text := coalesce(current_setting('ops.engine', true), ''); -- the triggers do the work: it is not the engine's own write
   v_step public.ops_mission_steps;
   v_dead text;
+  v_revived integer;
 begin
   perform set_config('ops.reason', coalesce(p_reason, ''), true);
   perform set_config('ops.engine', '', true);
@@ -1065,18 +1066,19 @@ begin
   update public.ops_mission_steps s
   set status = 'queued', reserved_at = null, lease_expires_at = null, failure_count = 0, last_error = null
   where s.id = p_id and s.status in ('failed', 'cancelled');
+  get diagnostics v_revived = row_count;
   select * into v_step from public.ops_mission_steps s where s.id = p_id;
   perform set_config('ops.reason', '', true);
   perform public.ops_engine_end(v_was);
   if v_step.id is null then
     perform public.ops_raise('OPS_012', format('there is no step %s', p_id));
-  elsif not public.ops_is_open(v_step.status) then
+  elsif v_revived = 0 and not public.ops_is_open(v_step.status) then
     perform public.ops_raise('OPS_015', format('step %s is %s, only a failed or cancelled one can be retried', p_id, v_step.status));
   end if;
   return jsonb_build_object('id', v_step.id, 'status', v_step.status, 'mission_id', v_step.mission_id);
 end $$;
 comment on function public.ops_retry_step(uuid, text) is
-  'Runs a failed or cancelled step again in a new series: {id, status, mission_id}; on an open step it changes nothing. Raises OPS_012, OPS_015.';
+  'Runs a failed or cancelled step again in a new series: {id, status, mission_id} as it is then (it may have ended at once); on an open step it changes nothing. Raises OPS_012, OPS_015.';
 
 create or replace function public.ops_retry_mission(p_id uuid, p_reason text default null) returns jsonb
 language plpgsql set search_path = '' as $$
