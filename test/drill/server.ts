@@ -1,0 +1,53 @@
+/** A durable PostgreSQL on a fixed port and data directory, which may be killed and started again at any time. */
+import { join } from 'node:path';
+import { type EmbeddedDatabase, startEmbedded } from '../../local/embedded/embedded.js';
+import { isAlive } from '../../local/embedded/server-file.js';
+import { until } from '../support/until.js';
+
+/** Small, and with frequent checkpoints, so that crash recovery starts from many places. */
+const settings = {
+  shared_buffers: '64MB',
+  max_connections: '60',
+  checkpoint_timeout: '30s',
+  max_wal_size: '256MB',
+  min_wal_size: '80MB',
+  log_min_messages: 'error',
+};
+
+export type DrillServer = {
+  /** Connection string past the proxy. */
+  url: string;
+  port: number;
+  /** `SIGQUIT` is an immediate stop, `SIGKILL` what an out-of-memory killer does. Resolves when it is gone. */
+  kill(signal: 'SIGQUIT' | 'SIGKILL'): Promise<void>;
+  /** Starts it again if it is down; a second call waits for the first. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+};
+
+export async function startServer(home: string): Promise<DrillServer> {
+  const dataDir = join(home, 'postgres');
+  let running: EmbeddedDatabase = await startEmbedded({ dataDir, settings });
+  const { url, port } = running;
+  let starting: Promise<void> | undefined;
+  const start = async () => {
+    running = await startEmbedded({ dataDir, settings, port });
+  };
+  return {
+    url,
+    port,
+    kill: async (signal) => {
+      const { pid } = running;
+      if (isAlive(pid)) process.kill(pid, signal);
+      await until(() => !isAlive(pid), { what: `the server ends after ${signal}` });
+    },
+    start: () => {
+      if (isAlive(running.pid)) return Promise.resolve();
+      starting ??= start().finally(() => {
+        starting = undefined;
+      });
+      return starting;
+    },
+    stop: () => running.stop(),
+  };
+}
