@@ -3,6 +3,7 @@ import type { AddCommand } from './command.js';
 import { addApprove } from './commands/approve.js';
 import { addDemo } from './commands/demo.js';
 import { addDlq } from './commands/dlq.js';
+import { addDoctor } from './commands/doctor.js';
 import { addEmit } from './commands/emit.js';
 import { addHeartbeat } from './commands/heartbeat.js';
 import { addMigrate } from './commands/migrate.js';
@@ -29,6 +30,7 @@ const commands: AddCommand[] = [
   addMigrate,
   addVerifyMigrations,
   addVerifyEnv,
+  addDoctor,
   addHeartbeat,
   addWorker,
   addEmit,

@@ -125,4 +125,20 @@ describe('commands on a database', () => {
     expect((await json('migrate')).answer).toMatchObject({ applied: [] });
     expect(await json('verify-migrations')).toMatchObject({ code: 0, answer: { ok: true } });
   });
+
+  test('doctor names what does not hold, and fails', async () => {
+    const invariants = async () => {
+      const { code, answer } = await json('doctor');
+      const checks = answer.checks as { check: string; findings: string[] }[];
+      return { code, findings: checks.find(({ check }) => check === 'invariants')?.findings };
+    };
+    expect((await invariants()).findings).toEqual([]);
+    await database.sql(`insert into public.ops_step_dead_letters (step_id, mission_id, kind, executor, cause, attempts)
+      select id, mission_id, kind, executor, 'exhausted', 3 from public.ops_mission_steps where status = 'succeeded' limit 1`);
+    expect(await invariants()).toMatchObject({
+      code: 1,
+      findings: [expect.stringMatching(/^dead letter without failed step/)],
+    });
+    await database.sql('delete from public.ops_step_dead_letters');
+  });
 });
