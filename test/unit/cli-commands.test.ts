@@ -88,6 +88,19 @@ describe('commands on a database', () => {
     });
   });
 
+  test('dead letters are requeued by filter, and a name that is none is refused', async () => {
+    await propose('--params', '{"fail":"permanent"}');
+    await run('worker', '--once', '--name', 'failing');
+    expect((await json('dlq', 'requeue-all', '--executor', 'radar')).answer).toEqual({
+      requeued: 0,
+      more: false,
+    });
+    const { code, answer } = await json('dlq', 'requeue-all', '--cause', 'permanent', '--per-minute', '60');
+    expect(code).toBe(0);
+    expect(answer.requeued).toBeGreaterThan(0);
+    expect((await json('dlq', 'requeue-all', '--cause', 'bored')).code).toBe(2);
+  });
+
   test('pause and resume, policy set and validate', async () => {
     expect((await json('pause', 'executor:radar', '--reason', 'test')).code).toBe(0);
     expect((await json('resume', 'executor:radar')).code).toBe(0);

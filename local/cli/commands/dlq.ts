@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import { deadLetterStates } from '../../../supabase/client/terms.js';
+import { deadLetterCauses, deadLetterStates } from '../../../supabase/client/terms.js';
 import { id, wholeNumber } from '../arguments.js';
 import type { AddCommand, Bind } from '../command.js';
 import { usageError } from '../context.js';
@@ -11,6 +11,7 @@ export const addDlq: AddCommand = (program, bind) => {
   const dlq = program.command('dlq').description('dead letters: steps that are out of attempts');
   addList(dlq, bind);
   addRequeue(dlq, bind);
+  addRequeueAll(dlq, bind);
   addDiscard(dlq, bind);
 };
 
@@ -33,7 +34,7 @@ function addList(dlq: Command, bind: Bind): void {
           if (verb !== undefined)
             throw usageError(
               `unknown command 'dlq ${verb}'`,
-              'Use dlq list, dlq requeue <id> or dlq discard <id>.',
+              'Use dlq list, dlq requeue <id>, dlq requeue-all or dlq discard <id>.',
             );
           const { port } = await connect();
           const letters = await port.listDeadLetters({ ...(state === 'all' ? {} : { state }), limit });
@@ -78,6 +79,44 @@ function addRequeue(dlq: Command, bind: Bind): void {
         const { port } = await connect();
         const change = await port.requeueDeadLetter({ id: letterId, reason });
         out.show(change, () => `dead letter ${change.id} requeued, step ${change.step_id} runs again`);
+      }),
+    );
+}
+
+type RequeueAll = {
+  executor?: string;
+  kind?: string;
+  cause?: (typeof deadLetterCauses)[number];
+  errorClass?: string;
+  limit: number;
+  perMinute?: number;
+  reason?: string;
+};
+
+function addRequeueAll(dlq: Command, bind: Bind): void {
+  dlq
+    .command('requeue-all')
+    .description('run many steps again: the open dead letters that match, oldest first')
+    .option('--executor <name>', 'only those of this executor')
+    .option('--kind <kind>', 'only steps of this kind')
+    .addOption(new Option('--cause <cause>', 'only those with this cause').choices([...deadLetterCauses]))
+    .option('--error-class <class>', 'only those with this class of error')
+    .option('--limit <count>', 'how many at most', wholeNumber, 100)
+    .option('--per-minute <count>', 'spread them over time', wholeNumber)
+    .option('--reason <text>', 'why; kept in the history')
+    .action(
+      bind(async ({ out, connect }, { errorClass, limit, perMinute, reason, ...filter }: RequeueAll) => {
+        const { port } = await connect();
+        const answer = await port.requeueDeadLetters({
+          filter: { ...filter, ...(errorClass === undefined ? {} : { error_class: errorClass }) },
+          limit,
+          ...(perMinute === undefined ? {} : { perMinute }),
+          ...(reason === undefined ? {} : { reason }),
+        });
+        out.show(
+          answer,
+          () => `${answer.requeued} requeued${answer.more ? '; more are open, call again' : ''}`,
+        );
       }),
     );
 }
