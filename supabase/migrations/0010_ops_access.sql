@@ -25,7 +25,7 @@ language sql immutable set search_path = '' as $$
     ('ops_regate_proposals', array['service_role']),
     ('ops_create_proposal', array['service_role']), ('ops_create_proposals', array['service_role']), ('ops_gate_proposal', array['service_role']),
     ('ops_approve_proposal', array['service_role']), ('ops_reject_proposal', array['service_role']), ('ops_revise_proposal', array['service_role']),
-    ('ops_cast_vote', array['service_role', 'ops_worker']), ('ops_list_proposals', array['service_role']),
+    ('ops_cast_vote', array['service_role']), ('ops_list_proposals', array['service_role']),
     ('ops_register_worker', array['service_role', 'ops_worker']), ('ops_unregister_worker', array['service_role', 'ops_worker']),
     ('ops_worker_config', array['service_role', 'ops_worker']), ('ops_claim_steps', array['service_role', 'ops_worker']),
     ('ops_worker_idle', array['service_role', 'ops_worker']), ('ops_renew_leases', array['service_role', 'ops_worker']),
