@@ -1,6 +1,6 @@
 /**
- * The course of a drill: first each fault alone, each given time to recover; then, until the time is up, a fault or a
- * pair of faults every five seconds, whether the last ones have been recovered from or not.
+ * The course of a drill: first each fault alone, each given time to recover, however long that takes; then, until the
+ * time is up, a fault or a pair of faults every five seconds, whether the last ones have been recovered from or not.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Arena } from './arena.js';
@@ -50,7 +50,6 @@ export async function runCampaign(
     return result;
   };
   for (const fault of dice.shuffle(faults)) {
-    if (monotonicMs() > end) break;
     strikes.push(Promise.resolve(await atLeast(everyMs, strikeOne(fault, true))));
   }
   while (monotonicMs() < end) {
