@@ -3,17 +3,17 @@
  * making a cluster at once; that two servers never share a directory is PostgreSQL's own postmaster.pid.
  *
  * The file holds `pid token`. It is stale when that process is gone, or has our pid without being ours (in
- * containers pids repeat). A stale file is renamed before it is removed, and given back if it turns out that
- * somebody renewed it in between.
+ * containers pids repeat). Only who holds the lock `<file>.break` removes a stale file, after reading it once
+ * more: two that saw the same dead holder would otherwise remove each other's new lock.
  */
 import { randomUUID } from 'node:crypto';
-import { link, open, readFile, rename, rm } from 'node:fs/promises';
+import { link, open, readFile, rm } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { errorCode, refusal } from './refusal.js';
 import { isAlive } from './server-file.js';
 
 const held = new Set<string>();
-const retryMs = 25;
+const retryMs = 5;
 
 /** Waits for the lock, at most `waitMs`, and returns its release. Throws `OPS_001`. */
 export async function takeLock(file: string, waitMs: number): Promise<() => Promise<void>> {
@@ -22,13 +22,13 @@ export async function takeLock(file: string, waitMs: number): Promise<() => Prom
   held.add(mark);
   while (!(await create(file, mark))) {
     const other = await readFile(file, 'utf8').catch(() => undefined);
-    if (other !== undefined && isStale(other)) await breakLock(file, other);
+    if (other !== undefined && isStale(other)) await breakLock(file, other, waitMs);
     else if (performance.now() < deadline) await pause(retryMs);
     else throw stillHeld(file, other);
   }
   return async () => {
-    held.delete(mark);
     await rm(file, { force: true });
+    held.delete(mark);
   };
 }
 
@@ -57,12 +57,11 @@ function isStale(mark: string): boolean {
   return pid === process.pid ? !held.has(mark) : !isAlive(pid);
 }
 
-async function breakLock(file: string, stale: string): Promise<void> {
-  const aside = `${file}.${randomUUID()}`;
-  await rename(file, aside).catch(() => {});
-  const taken = await readFile(aside, 'utf8').catch(() => stale);
-  if (taken !== stale) await link(aside, file).catch(() => {});
-  await rm(aside, { force: true });
+async function breakLock(file: string, stale: string, waitMs: number): Promise<void> {
+  const release = await takeLock(`${file}.break`, waitMs);
+  const now = await readFile(file, 'utf8').catch(() => undefined);
+  if (now === stale) await rm(file, { force: true });
+  await release();
 }
 
 function stillHeld(file: string, mark: string | undefined): Error {
