@@ -1,4 +1,4 @@
--- A database in mid-flight at schema version 0010, written by test/sql/upgrade/write.ts.
+-- A database in mid-flight at schema version 0019, written by test/sql/upgrade/write.ts.
 -- Loaded by test/sql/upgrade.test.ts, which moves its times to today. Never edit.
 create temporary table fixture_made as select '2026-11-20 12:18:23.023872+00'::timestamptz as at;
 insert into public.ops_action_runs (run_id, id, step_id, mission_id, executor, worker_id, status, started_at, completed_at, meta, error) select run_id, id, step_id, mission_id, executor, worker_id, status, started_at, completed_at, meta, error from jsonb_populate_recordset(null::public.ops_action_runs, $fixture$[
