@@ -1,10 +1,11 @@
 /**
  * The control plane as one web-standard app: `Request` in, `Response` out. Vercel's functions and the local server
- * mount it; tests call `app.request()`. The table below is every route there is, and who may call it.
+ * mount it; tests call `app.request()`. The table below is every route there is, and who may call it: the names of the
+ * gates are those of `demands` in auth.ts.
  */
 import { Hono } from 'hono';
 import { fromDatabase, OpsError } from '../../supabase/client/errors.js';
-import { createGates } from './auth.js';
+import { createDoor } from './auth.js';
 import { showPage } from './dashboard.js';
 import { listDeadLetters } from './dead-letters.js';
 import type { AppContext, AppDeps, AppTypes, Gate, Handler } from './deps.js';
@@ -13,14 +14,16 @@ import { guardHeaders } from './headers.js';
 import { showHealth, showReadiness } from './health.js';
 import { beat } from './heartbeat.js';
 import { explain, showStatus, showTrace } from './insight.js';
+import { followLink, showLink } from './links.js';
+import { checkLlm, resetLlm, showLlmHealth } from './llm.js';
 import { showOverview } from './overview.js';
 import { answerError, Refusal } from './problem.js';
-import { createProposal, decideProposal, listProposals } from './proposals.js';
+import { castVote, createProposal, decideProposal, listProposals, reviseProposal } from './proposals.js';
+import { addSignal, listSignals, moveSignal, showSignal, showTopSignals } from './radar.js';
 import { logRequest, nameRequest } from './request.js';
-import { closeSession, openSession } from './session.js';
 import { receiveWebhook } from './webhooks.js';
 
-export { mintLoginToken } from './session.js';
+export { mintLoginToken } from './login.js';
 export type App = Hono<AppTypes>;
 type Route = [method: 'GET' | 'POST' | 'DELETE', path: string, who: Gate, handler: Handler];
 
@@ -34,28 +37,45 @@ export function createApp(deps: AppDeps): App {
 }
 
 function routes(d: AppDeps): Route[] {
-  const { anyone, scheduler, operator, operatorOrScheduler, operatorOrPage } = createGates(d);
+  const { gates, sessions } = createDoor(d);
+  const { anyone, scheduler, heartbeat, ingest, viewer, operator, operatorOrPage, keyHolder } = gates;
   return [
     ['GET', '/api/ops/heartbeat', scheduler, beat(d)],
-    ['POST', '/api/ops/heartbeat', operatorOrScheduler, beat(d)],
-    ['POST', '/api/ops/events', operator, receiveEvents(d)],
+    ['POST', '/api/ops/heartbeat', heartbeat, beat(d)],
+    ['POST', '/api/ops/events', ingest, receiveEvents(d)],
     // The signature over the body is the key here.
     ['POST', '/api/ops/webhooks/:source', anyone, receiveWebhook(d)],
 
-    ['GET', '/api/ops/proposals', operatorOrPage, listProposals(d)],
+    ['GET', '/api/ops/proposals', viewer, listProposals(d)],
     ['POST', '/api/ops/proposals', operator, createProposal(d)],
     ['POST', '/api/ops/proposals/:id/approve', operatorOrPage, decideProposal(d, 'approveProposal')],
     ['POST', '/api/ops/proposals/:id/reject', operatorOrPage, decideProposal(d, 'rejectProposal')],
-    ['GET', '/api/ops/dead-letters', operatorOrPage, listDeadLetters(d)],
+    ['POST', '/api/ops/proposals/:id/vote', operatorOrPage, castVote(d)],
+    ['POST', '/api/ops/proposals/:id/revise', operatorOrPage, reviseProposal(d)],
+    // The token of the link is the key here.
+    ['GET', '/api/ops/links/:token', anyone, showLink(d)],
+    ['POST', '/api/ops/links/:token', anyone, followLink(d)],
+    ['GET', '/api/ops/dead-letters', viewer, listDeadLetters(d)],
 
-    ['GET', '/api/ops/status', operatorOrPage, showStatus(d)],
-    ['GET', '/api/ops/why/:id', operatorOrPage, explain(d)],
-    ['GET', '/api/ops/trace/:id', operatorOrPage, showTrace(d)],
-    ['GET', '/api/ops/overview', operatorOrPage, showOverview(d)],
+    ['GET', '/api/ops/radar', viewer, listSignals(d)],
+    ['POST', '/api/ops/radar', operator, addSignal(d)],
+    ['GET', '/api/ops/radar/top', viewer, showTopSignals(d)],
+    ['GET', '/api/ops/radar/:id', viewer, showSignal(d)],
+    ['POST', '/api/ops/radar/:id/move', operator, moveSignal(d)],
+
+    ['GET', '/api/ops/llm/health', viewer, showLlmHealth(d)],
+    ['POST', '/api/ops/llm/reset', operator, resetLlm(d)],
+    ['POST', '/api/ops/llm/check', operator, checkLlm(d)],
+
+    ['GET', '/api/ops/status', viewer, showStatus(d)],
+    ['GET', '/api/ops/why/:id', viewer, explain(d)],
+    ['GET', '/api/ops/trace/:id', viewer, showTrace(d)],
+    ['GET', '/api/ops/overview', viewer, showOverview(d)],
 
     // A login token is the key here.
-    ['POST', '/api/ops/session', anyone, openSession(d)],
-    ['DELETE', '/api/ops/session', anyone, closeSession()],
+    ['POST', '/api/ops/session', anyone, sessions.open],
+    ['DELETE', '/api/ops/session', anyone, sessions.close],
+    ['POST', '/api/ops/session/link', keyHolder, sessions.link],
 
     ['GET', '/api/ops/health', anyone, showHealth(d)],
     ['GET', '/api/health', anyone, showHealth(d)],

@@ -38,6 +38,8 @@ export const ControlEnvironment = z.object({
 
   /** Bytes of one request body; GitHub's own limit holds for its webhook. */
   OPS_MAX_BODY_BYTES: count(104_857_600).default(1_048_576),
+  /** Requests that send events, per sender; one may carry many events. */
+  OPS_INGEST_PER_MINUTE: count(1_000_000).default(6_000),
   OPS_EVENT_BATCH_SIZE: count(100_000).default(500),
   OPS_REACTION_BATCH_SIZE: count(100_000).default(50),
   OPS_STALE_STEP_MINUTES: positive(1_440).default(15),

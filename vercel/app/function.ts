@@ -9,6 +9,7 @@ import { openDatabase } from '../../supabase/client/pg.js';
 import { createPort, type OpsPort } from '../../supabase/client/port.js';
 import { type App, createApp } from './app.js';
 import { type ControlEnv, parseControlEnv } from './env.js';
+import { closeHeaders } from './headers.js';
 import { describe } from './problem.js';
 
 /** One instance serves several requests at once, and there may be many instances: few connections, soon given back. */
@@ -39,8 +40,12 @@ export function createAnswerer(variables: Record<string, string | undefined>): A
 
 function buildApp(env: ControlEnv): App {
   const log = pino({ level: env.OPS_LOG_LEVEL, redact: ['err.detail'] });
-  return createApp({ port: openPort(env), env, log, now: () => new Date() });
+  return createApp({ port: openPort(env), env, log, now: () => new Date(), clientAddress });
 }
+
+/** Vercel overwrites this header, whatever the client sent (vercel.com/docs, Request headers). */
+const clientAddress = (request: Request): string | undefined =>
+  request.headers.get('x-forwarded-for')?.split(',')[0]?.trim();
 
 /** Without a database the app still lives: `health` answers, everything else says what is missing. */
 function openPort(env: ControlEnv): OpsPort {
@@ -56,9 +61,14 @@ function answerMisconfigured(thrown: unknown, request: Request): Response {
     thrown instanceof OpsError
       ? thrown
       : new OpsError('OPS_018', 'the app could not be built', { cause: thrown });
-  pino().error({ event: 'http.misconfigured', code: error.code, err: error });
-  return Response.json(describe(error, new URL(request.url).pathname, crypto.randomUUID()), {
-    status: error.status,
-    headers: { 'Content-Type': 'application/problem+json', 'Cache-Control': 'no-store' },
-  });
+  const { code, message, hint } = error;
+  // One of ours says all there is to know; where it was thrown says nothing.
+  pino().error(
+    { event: 'http.misconfigured', code, hint, ...(code === 'OPS_018' ? { err: error } : {}) },
+    message,
+  );
+  const problem = describe(error, new URL(request.url).pathname, crypto.randomUUID());
+  const headers = new Headers({ 'Content-Type': 'application/problem+json' });
+  closeHeaders(headers, request.url);
+  return Response.json(problem, { status: error.status, headers });
 }

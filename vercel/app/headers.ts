@@ -22,17 +22,47 @@ export const pagePolicy = [
   "trusted-types 'none'",
 ].join('; ');
 
+/** What the page has no use for, and nothing that is let into it may ask for. */
+const permissionsPolicy = {
+  accelerometer: [],
+  bluetooth: [],
+  camera: [],
+  displayCapture: [],
+  geolocation: [],
+  gyroscope: [],
+  hid: [],
+  magnetometer: [],
+  microphone: [],
+  midi: [],
+  payment: [],
+  screenWakeLock: [],
+  serial: [],
+  usb: [],
+  xrSpatialTracking: [],
+};
+
 export function guardHeaders(): MiddlewareHandler<AppTypes> {
   const guard = secureHeaders({
-    strictTransportSecurity: strictTransport,
+    strictTransportSecurity: false,
     xFrameOptions: 'DENY',
-    permissionsPolicy: { camera: [], geolocation: [], microphone: [], payment: [], usb: [] },
+    permissionsPolicy,
     overwrite: false,
   });
   return async function guardHeaders(c, next) {
     await guard(c, next);
-    const headers = c.res.headers;
-    if (!headers.has('Content-Security-Policy')) headers.set('Content-Security-Policy', closedPolicy);
-    if (!headers.has('Cache-Control')) headers.set('Cache-Control', 'no-store');
+    closeHeaders(c.res.headers, c.req.url);
   };
+}
+
+/** The least that every answer has, also one that the app could not be built for. Keeps what is there. */
+export function closeHeaders(headers: Headers, url: string): void {
+  const least: Record<string, string> = {
+    'Content-Security-Policy': closedPolicy,
+    'Cache-Control': 'no-store',
+    'X-Content-Type-Options': 'nosniff',
+    'Referrer-Policy': 'no-referrer',
+    // Over plain HTTP it must not be sent (RFC 6797, 7.2).
+    ...(new URL(url).protocol === 'https:' ? { 'Strict-Transport-Security': strictTransport } : {}),
+  };
+  for (const [name, value] of Object.entries(least)) if (!headers.has(name)) headers.set(name, value);
 }

@@ -14,7 +14,10 @@ export function showHealth({ env, now }: AppDeps): Handler {
   return (c) => c.json({ status: 'ok', ...identity(env, now()) });
 }
 
-/** 200 when the database answers, has this code's schema and is not unhealthy; 503 otherwise, with what failed. */
+/**
+ * 200 when the database answers, has this code's schema, breaks none of the invariants that are quick to look at, and
+ * is not unhealthy; 503 otherwise, with what failed.
+ */
 export function showReadiness(deps: AppDeps): Handler {
   return async function showReadiness(c) {
     const checks = await readinessChecks(deps);
@@ -30,7 +33,7 @@ const identity = (env: AppDeps['env'], now: Date) => ({
   version,
 });
 
-type Checks = { database: string; schema: string; loop: string };
+type Checks = { database: string; schema: string; loop: string; invariants: string };
 
 async function readinessChecks({ port, log }: AppDeps): Promise<Checks> {
   try {
@@ -42,6 +45,7 @@ async function readinessChecks({ port, log }: AppDeps): Promise<Checks> {
           ? 'ok'
           : `is ${health.schema_version}, this code needs ${schemaVersion}`,
       loop: health.status === 'healthy' ? 'ok' : health.status,
+      invariants: health.violations.length === 0 ? 'ok' : health.violations.join(', '),
     };
   } catch (thrown) {
     const error = fromDatabase(thrown);
@@ -51,6 +55,7 @@ async function readinessChecks({ port, log }: AppDeps): Promise<Checks> {
       database: schemaFault ? 'ok' : 'unreachable',
       schema: schemaFault ? 'not the expected one' : 'unknown',
       loop: 'unknown',
+      invariants: 'unknown',
     };
   }
 }

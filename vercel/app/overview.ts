@@ -6,17 +6,20 @@ import { version } from './version.js';
 
 /** Rows of each list on the page; the counts beside them are complete. */
 const shown = 20;
+/** Signals of the demand radar on the page. */
+const shownSignals = 8;
 /** Characters of one step's parameters; the page says how many are left out. */
 const shownParams = 2_000;
 
 export function showOverview({ port, env, now }: AppDeps): Handler {
   return async function showOverview(c) {
-    const [health, status, pending, voting, deadLetters] = await Promise.all([
+    const [health, status, pending, voting, deadLetters, radar] = await Promise.all([
       port.health(),
       port.status(),
       port.listProposals({ status: 'pending', limit: shown }),
       port.listProposals({ status: 'voting', limit: shown }),
       port.listDeadLetters({ state: 'open', limit: shown }),
+      port.radarTop({ count: shownSignals }),
     ]);
     const proposals = [...pending, ...voting].map(({ template, ...row }) => ({
       ...row,
@@ -24,7 +27,7 @@ export function showOverview({ port, env, now }: AppDeps): Handler {
     }));
     const letters = deadLetters.map(({ params: _, ...letter }) => letter);
     const about = { at: now().toISOString(), environment: environmentName(env), version };
-    return c.json({ ...about, health, status, proposals, dead_letters: letters });
+    return c.json({ ...about, health, status, proposals, dead_letters: letters, radar });
   };
 }
 

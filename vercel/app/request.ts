@@ -17,6 +17,9 @@ export function nameRequest(): MiddlewareHandler<AppTypes> {
   };
 }
 
+/** The path of an approval link ends with the key to it. */
+const withoutToken = (path: string): string => path.replace(/^(\/api\/ops\/links\/).+/, '$1…');
+
 /** Paths are logged without their query; whatever made an answer a 5xx is logged whole, here and nowhere else. */
 export function logRequest({ log, now }: AppDeps): MiddlewareHandler<AppTypes> {
   return async function logRequest(c, next) {
@@ -25,8 +28,9 @@ export function logRequest({ log, now }: AppDeps): MiddlewareHandler<AppTypes> {
     const fields = {
       event: 'http.answered',
       request_id: c.get('requestId'),
+      actor: c.get('actor'),
       method: c.req.method,
-      path: c.req.path,
+      path: withoutToken(c.req.path),
       status: c.res.status,
       duration_ms: now().getTime() - startedAt,
     };

@@ -1,147 +1,127 @@
 /**
- * The page's session. It holds no operations key: whoever has the key mints a short-lived login token, the page
- * exchanges it once for a cookie, and the cookie is nothing but an expiry signed with the key. No table, no state:
- * changing the key ends every session.
- *
- * A cookie is sent by the browser whoever wrote the page, so a request that rests on one must also come from our own
- * origin (OWASP, Cross-Site Request Forgery Prevention: Fetch Metadata, with Origin where it is missing).
+ * The page's session. The page holds no operations key: whoever has one makes a short-lived login token, the page
+ * exchanges it once for a cookie, and what the cookie opens is a row of the database. The row makes the token single-use
+ * and signing out final over all instances. A session acts as the key that made its link, and ends with that key.
  */
-import { createHmac, randomBytes } from 'node:crypto';
-import { deleteCookie, getSignedCookie, setSignedCookie } from 'hono/cookie';
+import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { OpsError } from '../../supabase/client/errors.js';
-import { isJson, readJson } from './body.js';
-import type { AppContext, AppDeps, Handler } from './deps.js';
-import { type ControlEnv, minApiKeyLength } from './env.js';
+import { hashOf } from '../../supabase/client/keys.js';
+import type { SessionHolder } from '../../supabase/client/schemas/rows.js';
+import { readJson } from './body.js';
+import { clearCookie, readCookie, requireOwnOrigin, writeCookie } from './cookie.js';
+import type { AppContext, AppDeps, Handler, Identity } from './deps.js';
+import type { EnvironmentKeys } from './environment-keys.js';
+import { createHeld, type Held } from './held.js';
 import { checkInput } from './input.js';
-import { Refusal } from './problem.js';
-import { sameSecret } from './secrets.js';
+import { type Login, loginTtlMs, mintLoginToken, openLoginToken } from './login.js';
+import type { Rates } from './rates.js';
 
-const cookieName = 'ops_session';
-const sessionTtlMs = 12 * 3_600_000;
-export const loginTtlMs = 10 * 60_000;
+const sessionHours = 12;
 const loginBodyLimits = { maxBytes: 4_096, maxKeys: 10 };
+const LoginBody = z.strictObject({ token: z.string().max(1_000) });
 
-/** A token that opens one session within `ttlMs`: `<expiry>.<nonce>.<mac>`. It belongs into a URL's fragment. */
-export function mintLoginToken(apiKey: string, now: Date, ttlMs = loginTtlMs): string {
-  const claim = `${now.getTime() + ttlMs}.${randomBytes(16).toString('base64url')}`;
-  return `${claim}.${loginMac(apiKey, claim)}`;
-}
+export type Sessions = {
+  /** `POST {token}` → 200 `{expires_at}` and the cookie; 401 for a token that is wrong, spent or out of time. */
+  open: Handler;
+  /** Ends the session, here at once and on other instances within `keptMs`; 204, also without one. */
+  close: Handler;
+  /** For a key: 201 `{token, path, expires_at}`, a login token for the page that acts as that key. */
+  link: Handler;
+  /** Throws 401 without a live session, 403 for a request from another origin, 415 for an unsafe one without JSON. */
+  holderOf(c: AppContext): Promise<Identity>;
+};
 
-/** The prefix keeps a login token from ever being a session, and the other way round. */
-const loginMac = (apiKey: string, claim: string): string =>
-  createHmac('sha256', apiKey).update(`ops-login:${claim}`).digest('base64url');
+type SessionDeps = AppDeps & { keys: EnvironmentKeys; rates: Rates };
+type Parts = SessionDeps & { held: Held<SessionHolder> };
 
-/** Answers the expiry in ms of a token that one of `keys` made and that has not run out. */
-function openLoginToken(token: string, keys: string[], now: Date): number | undefined {
-  const [expiry = '', nonce = '', mac = ''] = token.split('.');
-  const genuine = keys.filter((key) => sameSecret(mac, loginMac(key, `${expiry}.${nonce}`))).length > 0;
-  return genuine && Number(expiry) > now.getTime() ? Number(expiry) : undefined;
-}
-
-/** Tokens already used, until they run out. Per process: a second instance could take a token again in its minutes. */
-function createUsedTokens() {
-  const expiries = new Map<string, number>();
-  return (token: string, expiry: number, now: Date): boolean => {
-    for (const [old, until] of expiries) if (until <= now.getTime()) expiries.delete(old);
-    const fresh = !expiries.has(token);
-    expiries.set(token, expiry);
-    return fresh;
+export function createSessions(deps: SessionDeps): Sessions {
+  const held = createHeld((hash) => deps.port.checkSession({ hash }), deps.now);
+  const parts = { ...deps, held };
+  return {
+    open: (c) => openSession(c, parts),
+    close: (c) => closeSession(c, parts),
+    link: (c) => makeLink(c, parts),
+    holderOf: (c) => sessionHolder(c, parts),
   };
 }
 
-/** `POST {token}` → 200 `{expires_at}` and the cookie; 401 for a token that is wrong, spent or out of time. */
-export function openSession({ env, now }: AppDeps): Handler {
-  const useOnce = createUsedTokens();
-  return async function openSession(c) {
-    requireOwnOrigin(c);
-    const { token } = checkInput(
-      z.strictObject({ token: z.string().max(300) }),
-      await readJson(c.req.raw, loginBodyLimits),
-    );
-    const keys = signingKeys(env);
-    const [key] = keys;
-    const at = now();
-    const tokenExpiry = openLoginToken(token, keys, at);
-    if (key === undefined || tokenExpiry === undefined || !useOnce(token, tokenExpiry, at)) throw spent();
-    const expires = new Date(at.getTime() + sessionTtlMs);
-    await setSignedCookie(c, cookieName, `session:${expires.getTime()}`, key, { ...cookieScope(c), expires });
-    return c.json({ expires_at: expires.toISOString() });
-  };
+async function openSession(c: AppContext, parts: Parts): Promise<Response> {
+  requireOwnOrigin(c);
+  const { token } = checkInput(LoginBody, await readJson(c.req.raw, loginBodyLimits));
+  const key = parts.keys.current('OPS_API_KEY');
+  const session = await startSession(token, parts);
+  if (session === undefined || key === undefined) {
+    await parts.rates.countWrongKey(c);
+    throw spent();
+  }
+  await writeCookie(c, session.secret, key, session.expires);
+  return c.json({ expires_at: session.expires.toISOString() });
 }
 
-export function closeSession(): Handler {
-  return function closeSession(c) {
-    requireOwnOrigin(c);
-    deleteCookie(c, cookieName, cookieScope(c));
-    return c.body(null, 204);
-  };
+async function startSession(token: string, { port, keys, now }: Parts) {
+  const login = await loginOf(token, keys, now());
+  if (login === undefined) return undefined;
+  const secret = randomBytes(32).toString('base64url');
+  const { expires_at } = await port.openSession(sessionRow(token, secret, login));
+  return expires_at === null ? undefined : { secret, expires: new Date(expires_at) };
 }
 
-/** Without an Authorization header, a cookie decides: the two are never mixed. */
-export function hasSession(c: AppContext): boolean {
-  return (
-    c.req.header('authorization') === undefined && (c.req.header('cookie') ?? '').includes(`${cookieName}=`)
-  );
+async function closeSession(c: AppContext, { port, keys, held }: Parts): Promise<Response> {
+  requireOwnOrigin(c);
+  const secret = await readCookie(c, keys);
+  clearCookie(c);
+  if (secret !== undefined) {
+    held.forget(hashOf(secret));
+    await port.endSession({ hash: hashOf(secret) });
+  }
+  return c.body(null, 204);
 }
 
-/** Throws 401 without a live session, 403 for a request from another origin, 415 for an unsafe one without JSON. */
-export async function admitSession(c: AppContext, env: ControlEnv, now: Date): Promise<void> {
+function makeLink(c: AppContext, { keys, now }: Parts): Response {
+  const key = keys.current('OPS_API_KEY');
+  if (key === undefined) throw unsigned();
+  const token = mintLoginToken(key, now(), loginTtlMs, loginAs(c.get('identity')));
+  const expires = new Date(now().getTime() + loginTtlMs);
+  return c.json({ token, path: `/#key=${token}`, expires_at: expires.toISOString() }, 201);
+}
+
+async function sessionHolder(c: AppContext, { keys, held }: Parts): Promise<Identity> {
   c.header('Vary', 'Cookie, Sec-Fetch-Site, Origin');
   requireOwnOrigin(c);
-  const expiries = await Promise.all(signingKeys(env).map((key) => cookieExpiry(c, key)));
-  if (!expiries.some((expiry) => expiry > now.getTime())) throw ended();
-  c.set('actor', 'dashboard');
+  const secret = await readCookie(c, keys);
+  const holder = secret === undefined ? null : await held.of(hashOf(secret));
+  if (holder === null) throw ended();
+  return { scope: holder.scope, label: holder.label, by: 'session', keyId: holder.key_id };
 }
 
-async function cookieExpiry(c: AppContext, key: string): Promise<number> {
-  const value = await getSignedCookie(c, key, cookieName);
-  return typeof value === 'string' && value.startsWith('session:')
-    ? Number(value.slice('session:'.length))
-    : 0;
+const sessionRow = (token: string, secret: string, { scope, label, keyId }: Login) => ({
+  signInHash: hashOf(token),
+  sessionHash: hashOf(secret),
+  scope,
+  label,
+  ...(keyId === null ? {} : { keyId }),
+  hours: sessionHours,
+});
+
+/** A link made by OPS_API_KEY signs in as `dashboard`, one made by a key as its label. */
+const loginAs = ({ by, scope, label, keyId }: Identity): Login | undefined =>
+  by === 'key' ? { scope: scope === 'operator' ? 'operator' : 'viewer', label, keyId } : undefined;
+
+/** The login that a token stands for, if the current key signed it, or the previous one within its day. */
+async function loginOf(token: string, keys: EnvironmentKeys, now: Date): Promise<Login | undefined> {
+  const open = (key: string | undefined) => (key === undefined ? undefined : openLoginToken(token, key, now));
+  const byCurrent = open(keys.current('OPS_API_KEY'));
+  if (byCurrent !== undefined) return byCurrent;
+  const byPrevious = open(keys.previous());
+  return byPrevious !== undefined && (await keys.previousHolds()) ? byPrevious : undefined;
 }
 
-const signingKeys = (env: ControlEnv): string[] =>
-  [env.OPS_API_KEY, env.OPS_API_KEY_PREVIOUS].filter(
-    (key) => key !== undefined && key.length >= minApiKeyLength,
-  ) as string[];
-
-/** Secure wherever TLS is; plain HTTP is only served on loopback. */
-const cookieScope = (c: AppContext) =>
-  ({
-    path: '/',
-    httpOnly: true,
-    sameSite: 'Strict',
-    secure: new URL(c.req.url).protocol === 'https:',
-  }) as const;
-
-/** Reading needs a request that is not cross-site; changing needs proof of our own origin, and JSON. */
-function requireOwnOrigin(c: AppContext): void {
-  const site = c.req.header('sec-fetch-site');
-  if (['GET', 'HEAD'].includes(c.req.method)) {
-    if (site === undefined || site === 'same-origin' || site === 'none') return;
-    throw foreign();
-  }
-  const own =
-    site === undefined ? c.req.header('origin') === new URL(c.req.url).origin : site === 'same-origin';
-  if (!own) throw foreign();
-  if (!isJson(c.req.header('content-type')))
-    throw new Refusal('OPS_017', 'a session only takes application/json', {
-      status: 415,
-      hint: 'Send `Content-Type: application/json`.',
-    });
-}
-
-const foreign = (): Refusal =>
-  new Refusal('OPS_014', 'a session only works from the page itself', {
-    status: 403,
-    hint: 'Scripts use `Authorization: Bearer <OPS_API_KEY>` instead of the cookie.',
-  });
+const newLink = 'Where the server was started, `npm run ops-loop -- sign-in` prints a new link.';
 const spent = (): OpsError =>
-  new OpsError('OPS_014', 'this sign-in link is spent or out of time', {
-    hint: 'Where the server was started, `npm run ops-loop -- sign-in` prints a new link.',
-  });
-const ended = (): OpsError =>
-  new OpsError('OPS_014', 'the session has ended', {
-    hint: 'Where the server was started, `npm run ops-loop -- sign-in` prints a new link.',
+  new OpsError('OPS_014', 'this sign-in link is spent or out of time', { hint: newLink });
+const ended = (): OpsError => new OpsError('OPS_014', 'the session has ended', { hint: newLink });
+const unsigned = (): OpsError =>
+  new OpsError('OPS_016', 'sessions are signed with OPS_API_KEY, which is not set', {
+    hint: 'Set OPS_API_KEY (at least 32 characters), for example from `openssl rand -base64 33`.',
   });
