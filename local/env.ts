@@ -4,7 +4,7 @@
  * that has a name wins. An empty value counts as not set.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseEnv } from 'node:util';
 import { z } from 'zod';
@@ -46,6 +46,18 @@ const yesOrNo = z
   .toLowerCase()
   .refine((word) => yesWords.includes(word) || noWords.includes(word), 'must be true or false')
   .transform((word) => yesWords.includes(word));
+const absolutePath = text.refine(isAbsolute, 'must be an absolute path');
+const webAddress = z.url({ protocol: /^https?$/, error: 'must be an http(s) address' });
+const modelName = text.max(200);
+/** Names of local/executors/agent/providers.ts, in the order they are asked. */
+const providerList = text.regex(
+  /^(together|openai|openrouter|ollama|openclaw|custom)( *, *(together|openai|openrouter|ollama|openclaw|custom))*$/,
+  'must list some of together, openai, openrouter, ollama, openclaw, custom, separated by commas',
+);
+const pricePair = text.regex(
+  /^\d{1,6}(\.\d{1,9})?\/\d{1,6}(\.\d{1,9})?$/,
+  'must be the prices of input and output, such as 0.15/0.60',
+);
 /** Node's timers end at 2^31 ms; a day is the longest anyone needs. */
 const minutesPerDay = 1440;
 
@@ -63,7 +75,9 @@ export const Environment = z.object({
 
   OPS_HOST: text.default('127.0.0.1'),
   OPS_PORT: whole(0, 65_535).default(8787),
+  OPS_PUBLIC_URL: webAddress.optional(),
   OPS_MAX_BODY_BYTES: whole(1, 104_857_600).default(1_048_576),
+  OPS_INGEST_PER_MINUTE: whole(1, 1_000_000).default(6_000),
 
   OPS_HEARTBEAT_CRON: text.default('* * * * *'),
   OPS_EVENT_BATCH_SIZE: whole(1, 100_000).default(500),
@@ -74,8 +88,41 @@ export const Environment = z.object({
   OPS_WORKER_CONCURRENCY: whole(1, 10_000).default(100),
   OPS_EXECUTORS: text.optional(),
   OPS_REACTIVE: yesOrNo.optional(),
+  OPS_WRECKIT_BIN: text.optional(),
   OPS_STEP_LEASE_MINUTES: positive(minutesPerDay).default(1),
   OPS_SHUTDOWN_GRACE_SECONDS: positive(86_400).default(20),
+
+  OPS_LLM_PROVIDERS: providerList.optional(),
+  OPS_LLM_TIMEOUT_SECONDS: positive(290).default(120),
+  TOGETHER_API_KEY: text.optional(),
+  TOGETHER_BASE_URL: webAddress.optional(),
+  TOGETHER_MODEL: modelName.optional(),
+  TOGETHER_USD_PER_MILLION: pricePair.optional(),
+  OPENAI_API_KEY: text.optional(),
+  OPENAI_BASE_URL: webAddress.optional(),
+  OPENAI_MODEL: modelName.optional(),
+  OPENAI_USD_PER_MILLION: pricePair.optional(),
+  OPENROUTER_API_KEY: text.optional(),
+  OPENROUTER_BASE_URL: webAddress.optional(),
+  OPENROUTER_MODEL: modelName.optional(),
+  OPENROUTER_USD_PER_MILLION: pricePair.optional(),
+  OLLAMA_API_KEY: text.optional(),
+  OLLAMA_BASE_URL: webAddress.optional(),
+  OLLAMA_MODEL: modelName.optional(),
+  OLLAMA_USD_PER_MILLION: pricePair.optional(),
+  OPENCLAW_GATEWAY_TOKEN: text.optional(),
+  OPENCLAW_GATEWAY_URL: webAddress.optional(),
+  OPENCLAW_MODEL: modelName.optional(),
+  OPENCLAW_USD_PER_MILLION: pricePair.optional(),
+  OPS_LLM_CUSTOM_API_KEY: text.optional(),
+  OPS_LLM_CUSTOM_BASE_URL: webAddress.optional(),
+  OPS_LLM_CUSTOM_MODEL: modelName.optional(),
+  OPS_LLM_CUSTOM_USD_PER_MILLION: pricePair.optional(),
+
+  OPS_OPENCLAW_BIN: text.default('openclaw'),
+  OPS_OPENCLAW_PATH: text.optional(),
+  OPS_OPENCLAW_CONFIG: absolutePath.optional(),
+  OPS_OPENCLAW_STATE_DIR: absolutePath.optional(),
 
   OPS_ENVIRONMENT: text.max(100).optional(),
   OPS_LOG_LEVEL: z.enum(logLevels, { error: `must be one of ${logLevels.join(', ')}` }).default('info'),
@@ -111,19 +158,27 @@ export function readEnvironment(place: Partial<EnvironmentPlace> = {}): Environm
 
 /** The variables of our schema that are set, from real ones and both `.env` files. */
 export function collectVariables(place: Partial<EnvironmentPlace> = {}): Record<string, string> {
+  const all = allVariables(place);
+  const found = Object.keys(Environment.shape).map((name) => [name, all[name] ?? ''] as const);
+  return Object.fromEntries(found.filter(([, value]) => value !== ''));
+}
+
+/** Whatever is set, real variables over the `.env` files. */
+function allVariables(place: Partial<EnvironmentPlace> = {}): NodeJS.Dict<string> {
   const variables = place.variables ?? process.env;
   const directory = place.directory ?? callingDirectory(variables);
-  const sources = [readDotEnv(place.root ?? projectRoot), readDotEnv(directory), variables];
-  const found: Record<string, string> = {};
-  for (const name of Object.keys(Environment.shape))
-    for (const source of sources) {
-      const value = source[name];
-      if (value !== undefined) found[name] = value;
-    }
-  return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== ''));
+  return { ...readDotEnv(place.root ?? projectRoot), ...readDotEnv(directory), ...variables };
 }
 
 function readDotEnv(directory: string): NodeJS.Dict<string> {
   const file = join(directory, '.env');
   return existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {};
 }
+
+/** Reads single variables for executors: those of our schema as they were parsed, any other from where those come from. */
+export const variableOf =
+  (env: Environment, variables: NodeJS.Dict<string> = allVariables()) =>
+  (name: string): string | undefined => {
+    const own = Object.entries(env).find(([known]) => known === name)?.[1];
+    return own === undefined ? variables[name] : String(own);
+  };

@@ -22,6 +22,27 @@ export function positiveNumber(given: string): number {
   throw new InvalidArgumentError('It must be a number above 0.');
 }
 
+export const numberBetween =
+  (least: number, most: number) =>
+  (given: string): number => {
+    const number = Number(given);
+    if (given.trim() !== '' && number >= least && number <= most) return number;
+    throw new InvalidArgumentError(`It must be a number from ${least} to ${most}.`);
+  };
+
+const unitMs = { m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 } as const;
+
+/** A time: `30m`, `12h`, `7d`, `2w` before now, or an ISO time. */
+export function ago(given: string): Date {
+  const [, count, unit] = /^(\d{1,6})([mhdw])$/.exec(given) ?? [];
+  const time =
+    unit === undefined
+      ? new Date(given)
+      : new Date(Date.now() - Number(count) * unitMs[unit as keyof typeof unitMs]);
+  if (!Number.isNaN(time.getTime())) return time;
+  throw new InvalidArgumentError('Write 30m, 12h, 7d or 2w, or a time such as 2026-03-01T09:00:00Z.');
+}
+
 /** `a,b` as a list of names. */
 export const nameList = (given: string): string[] =>
   given

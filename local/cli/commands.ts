@@ -1,11 +1,15 @@
 /** The commands in the order that `--help` lists them. */
 import type { AddCommand } from './command.js';
 import { addApprove } from './commands/approve.js';
+import { addArchive } from './commands/archive.js';
+import { addBudgets } from './commands/budgets.js';
 import { addDemo } from './commands/demo.js';
 import { addDlq } from './commands/dlq.js';
 import { addDoctor } from './commands/doctor.js';
 import { addEmit } from './commands/emit.js';
 import { addHeartbeat } from './commands/heartbeat.js';
+import { addKeys } from './commands/keys.js';
+import { addLlm } from './commands/llm.js';
 import { addMigrate } from './commands/migrate.js';
 import { addPause } from './commands/pause.js';
 import { addPolicy } from './commands/policy.js';
@@ -14,6 +18,7 @@ import { addRadar } from './commands/radar.js';
 import { addReject } from './commands/reject.js';
 import { addResume } from './commands/resume.js';
 import { addRetry } from './commands/retry.js';
+import { addSchedules } from './commands/schedules.js';
 import { addSignIn } from './commands/sign-in.js';
 import { addStart } from './commands/start.js';
 import { addStatus } from './commands/status.js';
@@ -38,14 +43,19 @@ const commands: AddCommand[] = [
   addApprove,
   addReject,
   addStatus,
+  addBudgets,
+  addSchedules,
   addWhy,
   addTrace,
   addRetry,
   addDlq,
   addRadar,
+  addLlm,
   addPause,
   addResume,
   addPolicy,
+  addKeys,
+  addArchive,
 ];
 
 export const addCommands: AddCommand = (program, bind) => {

@@ -104,8 +104,11 @@ export function table(columns: Column[], rows: Cell[][], paint: Paint): string {
     .join('\n');
 }
 
-/** Shortens a long text to one line of at most `most` characters. */
+/** What steers a terminal or turns its writing round: controls (escape sequences begin with one) and bidi marks. */
+const steering = /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu;
+
+/** Shortens a long text to one line of at most `most` characters that a terminal shows and does not obey. */
 export function oneLine(text: string, most: number): string {
-  const flat = text.replace(/\s+/g, ' ').trim();
+  const flat = text.replace(/\s+/g, ' ').replace(steering, '').trim();
   return flat.length <= most ? flat : `${flat.slice(0, most - 1)}…`;
 }

@@ -6,6 +6,7 @@ import { createLogger } from '../logger.js';
 import { type RunningLoop, startLoop } from '../loop.js';
 import { type ProvidedSecrets, provideSecrets } from '../secrets.js';
 import { signInUrl } from '../server.js';
+import type { Worker } from '../worker/worker.js';
 import { bringUpToDate } from './commands/migrate.js';
 import type { Connected, Context } from './context.js';
 import { listenForStop, whenAborted } from './signals.js';
@@ -37,10 +38,16 @@ export async function start(context: Context, { samples = false }: StartFlags): 
     if (samples) await feed(context, loop, secrets.GITHUB_WEBHOOK_SECRET);
     else await offerSamples(context, connected);
   }
-  await whenAborted(signal);
+  await Promise.race([whenAborted(signal), whenReplaced(loop.worker)]);
   out.note('stopping');
   await loop.stop();
   stopping.dispose();
+  if (loop.worker.replacedBy !== undefined) throw loop.worker.replacedBy;
+}
+
+/** Resolves when another process has the worker's name; whatever else ends it, the rest goes on. */
+async function whenReplaced({ done }: Worker): Promise<void> {
+  if ((await done) !== 'replaced') await new Promise<never>(() => {});
 }
 
 function announce(

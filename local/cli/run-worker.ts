@@ -28,6 +28,7 @@ export async function runWorker(context: Context, flags: WorkerFlags): Promise<u
   stopping.attach(worker);
   await worker.done;
   stopping.dispose();
+  if (worker.replacedBy !== undefined) throw worker.replacedBy;
 }
 
 /** Options go before variables. */

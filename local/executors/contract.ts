@@ -27,13 +27,25 @@ export type Traits = {
   needs?: string[];
   /** For the rule of two: is it given secrets, does it act or talk outside of the database? */
   touches?: ('secrets' | 'outside')[];
+  /** A parameter (a dotted path): one step at a time per value of it, over all workers. Default none. */
+  exclusive?: string;
 };
 
 /** Money, tokens and whatever else was used. Numbers reported twice are added up, texts replaced. */
 export type Cost = { usd?: number; tokens?: number; [measure: string]: number | string | undefined };
 export type Policies = { worker_policy: Record<string, Json>; agent_roles: Record<string, Json> };
+/** Names the attempt that asks; the engine answers only while its lease is live. */
+export type StepLease = { stepId: string; leaseEpoch: number };
 /** The calls into the engine that an executor may make. */
-export type ExecutorDatabase = Pick<OpsPort, 'radarAdd' | 'radarList'>;
+export type ExecutorDatabase = Pick<
+  OpsPort,
+  'radarAdd' | 'radarMove' | 'radarWeigh' | 'radarList' | 'radarTop' | 'radarGet'
+> & {
+  /** Casts the vote that the step's row says, as the role in it. */
+  voteAsStep(lease: StepLease): ReturnType<OpsPort['voteAsStep']>;
+  /** Makes links for the proposal that the step's row names. */
+  makeLinksAsStep(lease: StepLease): ReturnType<OpsPort['makeLinksAsStep']>;
+};
 
 export type StepContext<P = unknown> = {
   readonly params: P;
@@ -47,6 +59,8 @@ export type StepContext<P = unknown> = {
   readonly idempotencyKey: string;
   /** 1 for the first try of this series. */
   readonly attempt: number;
+  /** The fence of this attempt, for calls that name the step they are made for. */
+  readonly leaseEpoch: number;
   readonly role: string | null;
   readonly log: Logger;
   /** Says how far it is, 0 to 1. */
@@ -54,6 +68,8 @@ export type StepContext<P = unknown> = {
   cost(used: Cost): void;
   /** A secret by the name of its variable. What was read here is cut out of results, events and errors. */
   secret(name: string): string | undefined;
+  /** A variable that is no secret, by its name: an address, a limit. It stays in results as it is. */
+  setting(name: string): string | undefined;
   /** The directory that work with files is confined to. */
   readonly workspace: string;
   readonly config: Policies;
@@ -64,7 +80,7 @@ export type StepContext<P = unknown> = {
 
 /** One thing that `ops-loop doctor` found. */
 export type Finding = { name: string; ok: boolean; message: string; hint?: string };
-export type DoctorContext = Pick<StepContext, 'secret' | 'workspace' | 'config'>;
+export type DoctorContext = Pick<StepContext, 'secret' | 'setting' | 'workspace' | 'config'>;
 
 export type StepEvent = z.input<typeof StepEventSchema>;
 
@@ -122,6 +138,7 @@ export function toRegistration(executor: Executor): ExecutorRegistration {
         local_limit: traits.localLimit ?? null,
         needs: traits.needs ?? [],
         touches: traits.touches ?? [],
+        exclusive: traits.exclusive ?? null,
       },
     });
   } catch (cause) {

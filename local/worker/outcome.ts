@@ -69,6 +69,11 @@ export function afterReturn(
   }
 }
 
+/** What a dry run leaves instead of a result: who would have been called with what. */
+export function dryRun({ executor, params }: { executor: string; params: Record<string, Json> }): Outcome {
+  return { kind: 'complete', result: { dry_run: true, executor, params }, events: [] };
+}
+
 /** The executor threw, by itself or because its signal was aborted. */
 export function afterThrow(executor: Executor, error: unknown, ending: Ending | undefined): Outcome {
   if (ending === undefined) return { kind: 'fail', failure: classify(error) };

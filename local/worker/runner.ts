@@ -9,6 +9,7 @@ import { write } from './log.js';
 import {
   afterReturn,
   afterThrow,
+  dryRun,
   interrupted,
   neverStarted,
   type Outcome,
@@ -106,10 +107,12 @@ export class Runner {
       if (gates.hold !== undefined) await gates.hold('running');
       const ending = this.#endedEarly(attempt);
       if (ending !== undefined) return this.#settle(attempt, neverStarted(ending), undefined);
-      scope = new Scope(attempt, parseParams(executor, step.params), this.#deps.surroundings());
-      const value = await executor.run(scope);
+      // A dry run may stand there with placeholders that only real results would have filled.
+      const params = step.dry_run ? step.params : parseParams(executor, step.params);
+      scope = new Scope(attempt, params, this.#deps.surroundings());
+      const value = step.dry_run ? undefined : await executor.run(scope);
       if (gates.hold !== undefined) await gates.hold('ran');
-      outcome = afterReturn(executor, value, scope.events, attempt.ending);
+      outcome = step.dry_run ? dryRun(step) : afterReturn(executor, value, scope.events, attempt.ending);
     } catch (error) {
       outcome = afterThrow(executor, error, attempt.ending);
     }

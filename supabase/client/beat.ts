@@ -4,6 +4,7 @@
  */
 import { fromDatabase, type OpsError } from './errors.js';
 import type { OpsPort } from './port.js';
+import { planSchedules } from './schedules.js';
 import type { BeatRound } from './schemas/rows.js';
 
 /** Below the 8 s after which Supabase ends a statement of its API roles, so that a last round still fits. */
@@ -20,7 +21,7 @@ export type BeatOptions = {
 
 type Sums = Pick<
   BeatRound,
-  'triggerResult' | 'reactionResult' | 'leaseResult' | 'staleResult' | 'gateResult'
+  'triggerResult' | 'reactionResult' | 'leaseResult' | 'staleResult' | 'gateResult' | 'scheduleResult'
 >;
 
 /** The answer of `GET|POST /api/ops/heartbeat`: sums over all rounds. */
@@ -51,7 +52,9 @@ export async function runBeat(
   let beat = emptyBeat();
   do {
     try {
-      beat = addRound(beat, await port.heartbeat(roundArguments(options, beat.beat_id)));
+      const round = await port.heartbeat(roundArguments(options, beat.beat_id));
+      beat = addRound(beat, round);
+      if (round.scheduleResult.unplanned > 0) beat = await plan(port, beat);
     } catch (error) {
       return await failedBeat(port, options.source, beat, fromDatabase(error));
     }
@@ -67,6 +70,7 @@ const emptyBeat = (): Beat => ({
   leaseResult: { requeued_steps: 0, failed_steps: 0 },
   staleResult: { recovered: 0 },
   gateResult: { gated: 0, approved: 0, rejected: 0, expired: 0 },
+  scheduleResult: { fired: 0, missed: 0, unplanned: 0 },
   more: false,
   rounds: 0,
   phases: 0,
@@ -81,6 +85,16 @@ function roundArguments(
   return { source, eventBatch, reactionBatch, staleMinutes, ...(beatId !== null && { beatId }) };
 }
 
+/** Slots that were computed just now may be due already: one more round sees them. */
+async function plan(port: OpsPort, beat: Beat): Promise<Beat> {
+  try {
+    return (await planSchedules(port)) > 0 ? { ...beat, more: true } : beat;
+  } catch (error) {
+    const { code, message } = fromDatabase(error);
+    return { ...beat, ok: false, failures: [...beat.failures, { phase: 'schedules', code, message }] };
+  }
+}
+
 function addRound(beat: Beat, round: BeatRound): Beat {
   return {
     ok: beat.ok && round.ok,
@@ -89,6 +103,10 @@ function addRound(beat: Beat, round: BeatRound): Beat {
     leaseResult: add(beat.leaseResult, round.leaseResult),
     staleResult: add(beat.staleResult, round.staleResult),
     gateResult: add(beat.gateResult, round.gateResult),
+    scheduleResult: {
+      ...add(beat.scheduleResult, round.scheduleResult),
+      unplanned: round.scheduleResult.unplanned,
+    },
     more: round.more,
     rounds: beat.rounds + 1,
     phases: beat.phases + round.phases,

@@ -21,6 +21,7 @@ export const errorTable = {
   OPS_016: { meaning: 'configuration invalid', status: 500, retryable: false },
   OPS_017: { meaning: 'body too large or of the wrong type', status: 413, retryable: false },
   OPS_018: { meaning: 'internal error', status: 500, retryable: false },
+  OPS_019: { meaning: 'too many requests', status: 429, retryable: true },
 } as const satisfies Record<string, { meaning: string; status: number; retryable: boolean }>;
 
 export type OpsCode = keyof typeof errorTable;

@@ -7,6 +7,7 @@ import type { OpsPort } from './port.js';
 
 type Write = Parameters<OpsPort['setPolicy']>[0];
 type Rollback = Parameters<OpsPort['rollbackPolicy']>[0];
+type Apply = Parameters<OpsPort['applyPolicies']>[0];
 type Written = Awaited<ReturnType<OpsPort['setPolicy']>>;
 
 /** Writes a policy: `{key, version}`. Throws what `setPolicy` throws; `OPS_008` is recorded before. */
@@ -19,7 +20,12 @@ export function rollbackPolicyOrAlarm(port: OpsPort, rollback: Rollback): Promis
   return orAlarm(port, rollback.key, port.rollbackPolicy(rollback));
 }
 
-async function orAlarm(port: OpsPort, key: string, write: Promise<Written>): Promise<Written> {
+/** Writes several policies, all or none. Throws as `applyPolicies`; `OPS_008` is recorded before, for the first of them. */
+export function setPoliciesOrAlarm(port: OpsPort, apply: Apply): ReturnType<OpsPort['applyPolicies']> {
+  return orAlarm(port, Object.keys(apply.values)[0] ?? 'reaction_matrix', port.applyPolicies(apply));
+}
+
+async function orAlarm<T>(port: OpsPort, key: string, write: Promise<T>): Promise<T> {
   try {
     return await write;
   } catch (error) {

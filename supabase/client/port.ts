@@ -7,7 +7,7 @@ import { type Arguments, arg, type Call, call, type Request, row, rows, sqlName,
 import { OpsError } from './errors.js';
 import * as input from './schemas/inputs.js';
 import * as out from './schemas/rows.js';
-import { switchModes } from './terms.js';
+import { keyScopes, policyKeys, switchModes } from './terms.js';
 
 const document = z.record(z.string(), z.json());
 
@@ -46,6 +46,13 @@ export const calls = {
     },
     value(out.BeatRound),
   ),
+  schedulesToPlan: call('ops_schedules_to_plan', {}, rows(out.ScheduleToPlan)),
+  planSlots: call(
+    'ops_plan_slots',
+    { plans: arg.jsonb(z.array(input.SlotPlan)) },
+    value(z.object({ planned: z.int() })),
+  ),
+  listSchedules: call('ops_list_schedules', {}, rows(out.Schedule)),
   recordBeatFailure: call(
     'ops_record_beat_failure',
     { beatId: arg.uuid.orDefault, source: arg.text, error: arg.text },
@@ -115,6 +122,23 @@ export const calls = {
     { id: arg.uuid, actor: arg.text.orDefault, reason: arg.text.orDefault },
     value(out.ProposalReceipt),
   ),
+  makeApprovalLinks: call(
+    'ops_make_approval_links',
+    { proposalId: arg.uuid, actor: arg.text, ttlSeconds: arg.int.orDefault },
+    value(out.ApprovalLinks),
+  ),
+  makeLinksAsStep: call(
+    'ops_make_links_as_step',
+    { worker: arg.text, stepId: arg.uuid, leaseEpoch: arg.bigint },
+    value(out.ApprovalLinks),
+  ),
+  lookAtLink: call('ops_look_at_link', { token: arg.text }, value(out.LinkLook)),
+  useLink: call('ops_use_link', { token: arg.text, reason: arg.text.orDefault }, value(out.LinkUse)),
+  voteAsStep: call(
+    'ops_vote_as_step',
+    { worker: arg.text, stepId: arg.uuid, leaseEpoch: arg.bigint },
+    value(out.StepVote),
+  ),
   listProposals: call(
     'ops_list_proposals',
     { status: arg.text.orDefault, limit: arg.int.orDefault, before: arg.timestamp.orDefault },
@@ -145,10 +169,19 @@ export const calls = {
     { worker: arg.text, executors: arg.texts, limit: arg.int.orDefault, leaseSeconds: arg.numeric.orDefault },
     rows(out.ClaimedStep),
   ),
-  workerIdle: call('ops_worker_idle', { worker: arg.text, executors: arg.texts }, value(out.WorkerIdle)),
+  workerIdle: call(
+    'ops_worker_idle',
+    { worker: arg.text, executors: arg.texts, instance: arg.uuid.orDefault },
+    value(out.WorkerIdle),
+  ),
   renewLeases: call(
     'ops_renew_leases',
-    { worker: arg.text, leases: arg.jsonb(z.array(input.LeaseRef)), leaseSeconds: arg.numeric.orDefault },
+    {
+      worker: arg.text,
+      leases: arg.jsonb(z.array(input.LeaseRef)),
+      leaseSeconds: arg.numeric.orDefault,
+      instance: arg.uuid.orDefault,
+    },
     rows(out.Renewal),
   ),
   completeSteps: call(
@@ -174,6 +207,7 @@ export const calls = {
     { id: arg.uuid, reason: arg.text.orDefault },
     value(out.MissionChange),
   ),
+  cancelStep: call('ops_cancel_step', { id: arg.uuid, reason: arg.text.orDefault }, value(out.StepChange)),
   cancelMission: call(
     'ops_cancel_mission',
     { id: arg.uuid, reason: arg.text.orDefault },
@@ -209,11 +243,57 @@ export const calls = {
     { id: arg.uuid, reason: arg.text },
     value(out.DeadLetterChange),
   ),
-  radarAdd: call('ops_radar_add', { signals: arg.jsonb(z.array(input.RadarInput)) }, rows(out.RadarReceipt)),
+
+  // the demand radar; a step names itself and its lease epoch, everybody else leaves them out
+  radarAdd: call(
+    'ops_radar_add',
+    {
+      signals: arg.jsonb(z.array(input.RadarInput)),
+      stepId: arg.uuid.orDefault,
+      leaseEpoch: arg.bigint.orDefault,
+    },
+    rows(out.RadarReceipt),
+  ),
+  radarMove: call(
+    'ops_radar_move',
+    {
+      id: arg.uuid,
+      stage: arg.text,
+      reason: arg.text.orDefault,
+      actor: arg.text.orDefault,
+      stepId: arg.uuid.orDefault,
+      leaseEpoch: arg.bigint.orDefault,
+    },
+    value(out.RadarMove),
+  ),
+  radarWeigh: call(
+    'ops_radar_weigh',
+    { id: arg.uuid, weight: arg.numeric, stepId: arg.uuid.orDefault, leaseEpoch: arg.bigint.orDefault },
+    value(out.RadarWeight),
+  ),
+  radarMerge: call(
+    'ops_radar_merge',
+    { from: arg.uuid, into: arg.uuid, reason: arg.text.orDefault, actor: arg.text.orDefault },
+    value(out.RadarMerge),
+  ),
   radarList: call(
     'ops_radar_list',
-    { stage: arg.text.orDefault, limit: arg.int.orDefault },
+    {
+      stage: arg.text.orDefault,
+      tag: arg.text.orDefault,
+      text: arg.text.orDefault,
+      minScore: arg.numeric.orDefault,
+      sort: arg.text.orDefault,
+      limit: arg.int.orDefault,
+      cursor: arg.text.orDefault,
+    },
     rows(out.RadarSignal),
+  ),
+  radarTop: call('ops_radar_top', { count: arg.int.orDefault }, rows(out.RadarSignal)),
+  radarGet: call(
+    'ops_radar_get',
+    { id: arg.uuid.orDefault, dedupeKey: arg.text.orDefault },
+    value(out.RadarDetail),
   ),
 
   // policy and switches
@@ -243,6 +323,27 @@ export const calls = {
     { key: arg.text, value: arg.jsonb(z.json()) },
     rows(out.PolicyProblem),
   ),
+  applyPolicies: call(
+    'ops_apply_policies',
+    {
+      values: arg.jsonb(z.partialRecord(z.enum(policyKeys), z.json())),
+      versions: arg.jsonb(z.partialRecord(z.enum(policyKeys), z.number())).orDefault,
+      reason: arg.text.orDefault,
+    },
+    value(z.object({ changed: z.array(out.PolicyVersion) })),
+  ),
+  simulate: call(
+    'ops_simulate',
+    {
+      drafts: arg.jsonb(z.partialRecord(z.enum(policyKeys), z.json())).orDefault,
+      since: arg.timestamp.orDefault,
+      until: arg.timestamp.orDefault,
+      events: arg.jsonb(z.array(document)).orDefault,
+      limit: arg.int.orDefault,
+      cursor: arg.jsonb(document).orDefault,
+    },
+    value(out.SimulationPage),
+  ),
   pause: call(
     'ops_pause',
     {
@@ -254,6 +355,68 @@ export const calls = {
   ),
   resume: call('ops_resume', { scope: arg.text, reason: arg.text.orDefault }, value(document)),
 
+  // who may call, and how often
+  createKey: call(
+    'ops_create_key',
+    {
+      label: arg.text,
+      scope: { ...arg.text, schema: z.enum(keyScopes) },
+      prefix: arg.text,
+      hash: arg.text,
+      expiresDays: arg.numeric.orDefault,
+      actor: arg.text.orDefault,
+    },
+    value(out.KeyReceipt),
+  ),
+  checkKey: call('ops_check_key', { hash: arg.text }, value(out.KeyHolder.nullable())),
+  rotateKey: call(
+    'ops_rotate_key',
+    {
+      key: arg.text,
+      prefix: arg.text,
+      hash: arg.text,
+      graceHours: arg.numeric.orDefault,
+      actor: arg.text.orDefault,
+    },
+    value(out.KeyReceipt),
+  ),
+  revokeKey: call(
+    'ops_revoke_key',
+    { key: arg.text, actor: arg.text.orDefault, reason: arg.text.orDefault },
+    rows(out.RevokedKey),
+  ),
+  revokeKeys: call(
+    'ops_revoke_keys',
+    { actor: arg.text.orDefault, reason: arg.text.orDefault },
+    value(z.object({ keys: z.int(), sessions: z.int() })),
+  ),
+  listKeys: call('ops_list_keys', { all: arg.boolean.orDefault }, rows(out.ListedKey)),
+  keyProblems: call('ops_key_problems', {}, rows(out.KeyProblem)),
+  seeSecrets: call(
+    'ops_see_secrets',
+    { secrets: arg.jsonb(z.record(z.string(), z.string())) },
+    value(z.record(z.string(), z.number())),
+  ),
+  openSession: call(
+    'ops_open_session',
+    {
+      signInHash: arg.text,
+      sessionHash: arg.text,
+      scope: arg.text,
+      label: arg.text,
+      keyId: arg.uuid.orDefault,
+      hours: arg.numeric.orDefault,
+    },
+    value(z.object({ opened: z.boolean(), expires_at: out.timestamp.nullable() })),
+  ),
+  checkSession: call('ops_check_session', { hash: arg.text }, value(out.SessionHolder.nullable())),
+  endSession: call('ops_end_session', { hash: arg.text }, value(z.object({ ended: z.boolean() }))),
+  takeRate: call(
+    'ops_take_rate',
+    { bucket: arg.text, limit: arg.int, windowSeconds: arg.numeric },
+    value(out.RateVerdict),
+  ),
+
   // why, and how it goes
   why: call('ops_why', { id: arg.uuid }, value(out.Explanation)),
   explainEvent: call('ops_explain_event', { id: arg.uuid }, value(out.Explanation)),
@@ -261,9 +424,30 @@ export const calls = {
   explainStep: call('ops_explain_step', { id: arg.uuid }, value(out.Explanation)),
   explainMission: call('ops_explain_mission', { id: arg.uuid }, value(out.Explanation)),
   trace: call('ops_trace', { id: arg.uuid }, value(out.TraceNode)),
+  listBudgets: call('ops_list_budgets', {}, rows(out.Budget)),
+  reportLlm: call(
+    'ops_report_llm',
+    { worker: arg.text, providers: arg.jsonb(z.array(input.LlmReport)) },
+    rows(out.LlmResetWanted),
+  ),
+  llmHealth: call('ops_llm_health', {}, value(out.LlmHealth)),
+  resetLlm: call(
+    'ops_reset_llm',
+    { provider: arg.text.orDefault },
+    value(z.object({ workers: z.array(z.string()) })),
+  ),
   status: call('ops_status', {}, value(out.Status)),
   health: call('ops_health', {}, value(out.Health)),
-  checkInvariants: call('ops_check_invariants', {}, rows(out.InvariantViolation)),
+  checkInvariants: call(
+    'ops_check_invariants',
+    { cheap: arg.boolean.orDefault },
+    rows(out.InvariantViolation),
+  ),
+  archive: call(
+    'ops_archive',
+    { limit: arg.int.orDefault, dryRun: arg.boolean.orDefault, cursor: arg.bigint.orDefault },
+    value(out.Archived),
+  ),
   schemaVersion: call('ops_schema_version', {}, value(z.string())),
 };
 

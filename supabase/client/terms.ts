@@ -12,6 +12,7 @@
  * - **hold**: a step kept out of the queue by a switch or a limit; `wait_reason` says which.
  * - **dead letter**: a step that is out of attempts, kept with its reason. **requeue**: a fresh series from it.
  * - **dedupe key**: makes a second submit return the first.
+ * - **signal**: something that people ask for, on the demand radar. **mention**: one time that somebody asked.
  * - **heartbeat** (beat): one call of the endpoint; it runs **rounds** of `ops_heartbeat` until nothing is left.
  */
 
@@ -62,7 +63,15 @@ export const deadLetterCauses = ['exhausted', 'permanent', 'unknown', 'worker_cr
 export const deadLetterStates = ['open', 'requeued', 'discarded'] as const;
 export const riskLevels = ['low', 'medium', 'high', 'critical'] as const;
 export const switchModes = ['run', 'drain', 'halt'] as const;
+/** What a key may do: everything; beat; send events; read. */
+export const keyScopes = ['operator', 'worker', 'ingest', 'viewer'] as const;
 export const radarStages = ['watching', 'validating', 'building', 'shipped', 'dropped'] as const;
+/** What a list of signals may ask for: one stage, or all that are neither shipped nor dropped. */
+export const radarViews = [...radarStages, 'open'] as const;
+/** By score now, by latest mention, by first mention, by number of mentions; the largest first. */
+export const radarSorts = ['score', 'recent', 'new', 'mentions'] as const;
+/** Of a model provider, as one worker sees it; `open` and `half_open` are its breaker's. */
+export const llmStates = ['closed', 'open', 'half_open', 'limited', 'refused'] as const;
 export const policyKeys = [
   'reaction_matrix',
   'auto_approve',
@@ -96,6 +105,7 @@ export type StepStatus = (typeof stepStatuses)[number];
 export type FailureOutcome = (typeof failureOutcomes)[number];
 export type RiskLevel = (typeof riskLevels)[number];
 export type SwitchMode = (typeof switchModes)[number];
+export type KeyScope = (typeof keyScopes)[number];
 export type PolicyKey = (typeof policyKeys)[number];
 
 /** Channels a `LISTEN` may hear. A notification is a hint: whoever hears it looks, nobody relies on it. */

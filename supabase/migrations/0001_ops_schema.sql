@@ -90,6 +90,7 @@ create table if not exists public.ops_policy_patterns (
   limit_minutes numeric,
   limit_key jsonb,
   dedupe_key jsonb,
+  canary double precision,
   template jsonb not null,
   leaves jsonb not null default '[]'
 );
@@ -109,6 +110,7 @@ comment on column public.ops_policy_patterns.cooldown_minutes is 'Minutes of res
 comment on column public.ops_policy_patterns.cooldown_key is 'Compiled text that splits the cooldown; null means one for the pattern.';
 comment on column public.ops_policy_patterns.limit_count is 'Firings allowed per window; null means no limit.';
 comment on column public.ops_policy_patterns.limit_minutes is 'Length of that window in minutes.';
+comment on column public.ops_policy_patterns.canary is 'Share of firings that run for real, 0 to 1, the others as dry runs; null means all.';
 comment on column public.ops_policy_patterns.limit_key is 'Compiled text that splits the limit; null means one for the pattern.';
 comment on column public.ops_policy_patterns.dedupe_key is 'Compiled text of the proposal''s dedupe key; null means none.';
 comment on column public.ops_policy_patterns.template is 'The mission template as written.';
@@ -389,6 +391,10 @@ create table if not exists public.ops_mission_steps (
   when_path jsonpath,
   leaves jsonb,
   template jsonb,
+  for_each jsonb,
+  parent_id uuid,
+  item_index integer,
+  dry_run boolean not null default false,
   skipped_for uuid,
   role text,
   pattern_id text,
@@ -411,7 +417,7 @@ comment on column public.ops_mission_steps.status is 'blocked (needs others), sc
 comment on column public.ops_mission_steps.executor is 'What runs it; the kind by default.';
 comment on column public.ops_mission_steps.priority is 'Smaller runs first.';
 comment on column public.ops_mission_steps.ready_at is 'Not before this time.';
-comment on column public.ops_mission_steps.wait_reason is 'What holds it although it is due: switch:<scope>, limit:executor:<name>, rate:executor:<name>; null otherwise.';
+comment on column public.ops_mission_steps.wait_reason is 'What holds it although it is due: switch:<scope>, policy:executor:<name>, limit: or rate:executor:<name>, limit: or rate:key:<executor>:<value>, budget:<budget>, budget:unpriced:<executor>:<unit>; null otherwise.';
 comment on column public.ops_mission_steps.lease_epoch is 'The fence: rises at every claim and whenever the step is taken away; named by every write-back; never reset.';
 comment on column public.ops_mission_steps.worker_id is 'Name of the worker that holds or last held it.';
 comment on column public.ops_mission_steps.reserved_at is 'When the latest lease was taken; kept on finished steps.';
@@ -428,6 +434,10 @@ comment on column public.ops_mission_steps.pending_needs is 'How many of them ar
 comment on column public.ops_mission_steps.when_path is 'Condition over {event, steps, mission}, asked when it becomes ready; false skips it.';
 comment on column public.ops_mission_steps.leaves is 'Placeholders to resolve when it becomes ready, compiled; null when there are none.';
 comment on column public.ops_mission_steps.template is 'Params as approved, kept beside the rendered ones when there are placeholders.';
+comment on column public.ops_mission_steps.for_each is 'The list it is carried out over: {items, max, leaves}, with count once its items are steps; null for an ordinary step.';
+comment on column public.ops_mission_steps.parent_id is 'The for_each step whose item this one is; null otherwise.';
+comment on column public.ops_mission_steps.item_index is 'Place of its item in that list, from 0.';
+comment on column public.ops_mission_steps.dry_run is 'It goes through every state, and its executor is not called.';
 comment on column public.ops_mission_steps.skipped_for is 'The failed step it was skipped for; null when its own condition skipped it.';
 comment on column public.ops_mission_steps.role is 'Agent role it runs as, for switches and budgets.';
 comment on column public.ops_mission_steps.pattern_id is 'Pattern that led to it, for switches.';
@@ -454,6 +464,7 @@ create table if not exists public.ops_action_runs (
   started_at timestamptz not null,
   completed_at timestamptz,
   meta jsonb,
+  reserved jsonb,
   error text
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 comment on table public.ops_action_runs is 'One row per attempt: written at the claim, ended with the attempt.';
@@ -467,6 +478,7 @@ comment on column public.ops_action_runs.status is 'started, then succeeded, fai
 comment on column public.ops_action_runs.started_at is 'When it was claimed.';
 comment on column public.ops_action_runs.completed_at is 'When it ended.';
 comment on column public.ops_action_runs.meta is 'What the executor measured: tokens, money, exit codes.';
+comment on column public.ops_action_runs.reserved is 'What its budgets set aside for it: {keys, usd, tokens}; null without budgets.';
 comment on column public.ops_action_runs.error is 'Why it failed.';
 
 create table if not exists public.ops_step_dead_letters (
@@ -523,6 +535,7 @@ create table if not exists public.ops_executors (
   needs text[] not null default '{}',
   touches text[] not null default '{}'
     constraint ops_executors_touches check (touches <@ array['secrets', 'outside']),
+  exclusive text,
   params_schema jsonb,
   result_schema jsonb,
   updated_at timestamptz not null default public.ops_clock()
@@ -535,6 +548,7 @@ comment on column public.ops_executors.risk is 'low, medium, high or critical.';
 comment on column public.ops_executors.local_limit is 'How many run at once in one worker process; null is the worker''s own concurrency.';
 comment on column public.ops_executors.needs is 'What it needs of its host, for people.';
 comment on column public.ops_executors.touches is 'secrets: it is given any; outside: it changes something outside of this database or talks to somebody. For the rule of two.';
+comment on column public.ops_executors.exclusive is 'Parameter that names what only one step at a time may work on, such as a repository; null for none. worker_policy.executors.<name>.per_key goes before it.';
 comment on column public.ops_executors.params_schema is 'JSON Schema of its params; null until a worker has registered it: then params are not checked.';
 comment on column public.ops_executors.result_schema is 'JSON Schema of its result; null means any.';
 comment on column public.ops_executors.updated_at is 'Last registration.';
@@ -575,7 +589,7 @@ create table if not exists public.ops_limits (
   updated_at timestamptz not null default public.ops_clock()
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 200);
 comment on table public.ops_limits is 'Rows that bound something: locked in key order, before missions and steps.';
-comment on column public.ops_limits.key is 'cooldown:<pattern>:<key>, limit:<pattern>:<key>, fanout:<root event>, rate:executor:<name>, or a plain lock such as proposal_caps.';
+comment on column public.ops_limits.key is 'cooldown:<pattern>:<key>, limit:<pattern>:<key>, fanout:<root event>, executor:<name>, key:<executor>:<value>, radar:<signal>:<what was counted once>, or a plain lock such as proposal_caps.';
 comment on column public.ops_limits.window_start is 'Start of the window, or the time something was last taken.';
 comment on column public.ops_limits.used is 'Taken in this window.';
 comment on column public.ops_limits.updated_at is 'Last change; old rows are swept.';
@@ -613,22 +627,39 @@ create table if not exists public.ops_demand_radar (
   tags text[] not null default '{}',
   evidence jsonb not null default '[]',
   mentions integer not null default 1,
+  sources text[] not null default '{}',
+  weight numeric not null default 1
+    constraint ops_demand_radar_weight check (weight between 0 and 100),
+  rank numeric not null default '-Infinity',
+  moved_at timestamptz,
+  moved_by text,
+  move_reason text,
+  moved_step uuid,
+  merged_into uuid,
   first_seen_at timestamptz not null default public.ops_clock(),
   last_seen_at timestamptz not null default public.ops_clock()
 );
 comment on table public.ops_demand_radar is 'Signals of demand: what people ask for, how often, and how far it has come.';
 comment on column public.ops_demand_radar.id is 'Id of the signal.';
-comment on column public.ops_demand_radar.dedupe_key is 'Same key, same signal: a further mention. The title in lower case by default.';
+comment on column public.ops_demand_radar.dedupe_key is 'Same key, same signal: a further mention. The title in lower case, its spaces evened out, by default.';
 comment on column public.ops_demand_radar.title is 'What is asked for.';
 comment on column public.ops_demand_radar.description is 'More about it.';
 comment on column public.ops_demand_radar.source is 'Where it was first heard.';
 comment on column public.ops_demand_radar.stage is 'watching, validating, building, shipped or dropped.';
-comment on column public.ops_demand_radar.score is 'Weight for ranking; the largest given so far.';
+comment on column public.ops_demand_radar.score is 'Score at the latest mention, by ops_radar_strength; it has faded since, and the functions show it as it is now. Set by trigger.';
 comment on column public.ops_demand_radar.tags is 'Labels, gathered over all mentions.';
-comment on column public.ops_demand_radar.evidence is 'Up to 100 mentions, newest last.';
+comment on column public.ops_demand_radar.evidence is 'The latest 100 mentions, newest last: {at, source, by, link, step_id, data}. by, link and data are what the sender said: untrusted, never acted on.';
 comment on column public.ops_demand_radar.mentions is 'How often it was heard.';
+comment on column public.ops_demand_radar.sources is 'The distinct sources it was heard from, oldest first, at most 50.';
+comment on column public.ops_demand_radar.weight is 'What an operator thinks of it, 0 to 100: multiplies the score. 1 by default, 0 mutes it.';
+comment on column public.ops_demand_radar.rank is 'Orders signals by score at any time: log2(score) + days of the latest mention since 1970 / 30. All scores fade alike, so it stays as it is while they do. Set by trigger.';
+comment on column public.ops_demand_radar.moved_at is 'When it came to its stage; null while it is where it began.';
+comment on column public.ops_demand_radar.moved_by is 'Who moved it there: a name, step:<id>, or the role that wrote the row.';
+comment on column public.ops_demand_radar.move_reason is 'Why.';
+comment on column public.ops_demand_radar.moved_step is 'The step that added it or moved it there; null when nobody''s mission did. Its event is one of that mission.';
+comment on column public.ops_demand_radar.merged_into is 'The signal it turned out to be: mentions of this one count there. Null otherwise.';
 comment on column public.ops_demand_radar.first_seen_at is 'First mention.';
 comment on column public.ops_demand_radar.last_seen_at is 'Latest mention.';
-create index if not exists ops_demand_radar_rank on public.ops_demand_radar (stage, score desc, mentions desc);
+create index if not exists ops_demand_radar_rank on public.ops_demand_radar (rank desc, id desc);
 
 insert into public.ops_migrations (version, name) values ('0001', 'ops_schema') on conflict do nothing;

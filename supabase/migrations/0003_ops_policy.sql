@@ -330,8 +330,8 @@ begin
     return;
   end if;
   part := jsonb_build_object('ref', to_jsonb(string_to_array(v_head[1], '.')));
-  if part -> 'ref' ->> 0 not in ('event', 'steps', 'mission') then
-    problem := format('{{%s}} does not begin with event, steps or mission', v_head[1]);
+  if part -> 'ref' ->> 0 not in ('event', 'steps', 'mission', 'item', 'index') then
+    problem := format('{{%s}} does not begin with event, steps, mission, item or index', v_head[1]);
     return;
   end if;
   consumed := strpos(p_text, '}}') + 1;
@@ -827,6 +827,7 @@ begin
     v_row.limit_minutes := (v_pattern #>> '{limit,per_minutes}')::numeric;
     v_row.limit_key := public.ops_compile_text(v_pattern #>> '{limit,key}');
     v_row.dedupe_key := public.ops_compile_text(v_pattern ->> 'dedupe_key');
+    v_row.canary := (v_pattern ->> 'canary')::double precision;
     v_row.template := v_pattern -> 'template';
     v_row.leaves := public.ops_compile_leaves(v_row.template);
     return next v_row;
@@ -936,7 +937,7 @@ begin
   -- Those that ask for the event in params are fine, and nearly all are of that kind.
   for v_leaf in
     select f.*, public.ops_json_path(p_path, f.path) as place from public.ops_find_placeholders(p_template) f
-    where f.problem is not null or f.path ->> 0 <> 'steps' or f.path ->> 2 <> 'params' or strpos(f.parts::text, '"ref": ["steps"') > 0
+    where f.problem is not null or f.path ->> 0 <> 'steps' or f.path ->> 2 <> 'params' or f.parts::text ~ '"ref": \["(steps|item|index)"'
     order by f.path
   loop
     v_ancestors := coalesce(v_ancestors, public.ops_step_ancestors(p_template));
@@ -945,9 +946,14 @@ begin
     elsif v_leaf.path ->> 0 = 'title' then
       return query select 'error', v_leaf.place, format('asks for %s, and a title is made before there is one', r.value -> 'ref' ->> 0), 'Use event in titles.'
       from jsonb_array_elements(v_leaf.parts) r where r.value -> 'ref' ->> 0 <> 'event';
-    elsif v_leaf.path ->> 0 <> 'steps' or v_leaf.path ->> 2 <> 'params' then
-      return query select 'error', v_leaf.place, 'holds a placeholder, and only title and params may', 'Write it out.';
+    elsif v_leaf.path ->> 0 <> 'steps' or v_leaf.path ->> 2 <> 'params' and v_leaf.path - 0 - 0 <> '["for_each", "items"]' then
+      return query select 'error', v_leaf.place, 'holds a placeholder, and only title, params and for_each.items may', 'Write it out.';
+    elsif v_leaf.path ->> 2 = 'for_each' and (jsonb_array_length(v_leaf.parts) > 1 or v_leaf.parts::text ~ '"ref": \["(item|index)"') then
+      return query select 'error', v_leaf.place, 'is not one placeholder that names a list', 'Write {{event.data.<list>}} or {{steps.<key>.result.<list>}}.';
     else
+      return query select 'error', v_leaf.place, format('asks for %s, and the step has no for_each', r.value -> 'ref' ->> 0), 'Add for_each to the step, or ask for event, steps or mission.'
+      from jsonb_array_elements(v_leaf.parts) r
+      where r.value -> 'ref' ->> 0 in ('item', 'index') and p_template #> array['steps', v_leaf.path ->> 1, 'for_each'] is null;
       v_mine := v_ancestors -> coalesce(p_template #>> array['steps', v_leaf.path ->> 1, 'key'], 'step_' || ((v_leaf.path ->> 1)::integer + 1));
       return query select 'error', v_leaf.place, public.ops_step_ref_problem(r.value -> 'ref', v_ancestors),
         case v_mine when '{}' then 'This step waits for none; add depends_on, or move it down.'
@@ -1135,7 +1141,15 @@ begin
     return query select 'error', format('$.schedules[%s].id', n.at), format('is %s, and an earlier schedule has that id', n.id), 'Give each schedule an id of its own.'
     from (select s.value ->> 'id' as id, s.ordinality - 1 as at, row_number() over (partition by s.value ->> 'id' order by s.ordinality) as nth
           from jsonb_array_elements(p_value -> 'schedules') with ordinality s) n
-    where n.nth > 1;
+    where n.nth > 1
+    union all
+    select 'error', format('$.schedules[%s].cron', s.ordinality - 1), format('counts down: %s-%s', r.range[1], r.range[2]), 'Write the smaller end of a range first.'
+    from jsonb_array_elements(p_value -> 'schedules') with ordinality s
+    cross join lateral (select array[m.match[1], m.match[2]] as range from regexp_matches(s.value ->> 'cron', '(\d+)-(\d+)', 'g') m(match) where m.match[1]::integer > m.match[2]::integer) r
+    union all
+    select 'error', format('$.schedules[%s].event.type', s.ordinality - 1), format('is %s, which the loop raises itself', s.value #>> '{event,type}'), 'Write a type of your own, such as "report:due" or "schedule:nightly".'
+    from jsonb_array_elements(p_value -> 'schedules') with ordinality s
+    where s.value #>> '{event,type}' ~ '^(step|mission|proposal|heartbeat|alert|budget|loop|switch|policy|radar):' or s.value #>> '{event,type}' = 'schedule:missed';
   end if;
   return query select 'error', z.path, format('is %s, which is no time zone', z.name), 'Write a name such as "Europe/Berlin" or "UTC".'
   from (select '$.time_zone', p_value ->> 'time_zone'
@@ -1213,9 +1227,9 @@ language sql set search_path = '' as $$
   delete from public.ops_policy_patterns;
   insert into public.ops_policy_patterns
     (pattern_id, revision, position, name, types, likes, system_likes, sources, tags, where_path, probability, cooldown_minutes,
-     cooldown_key, limit_count, limit_minutes, limit_key, dedupe_key, template, leaves)
+     cooldown_key, limit_count, limit_minutes, limit_key, dedupe_key, canary, template, leaves)
   select pattern_id, revision, position, name, types, likes, system_likes, sources, tags, where_path, probability, cooldown_minutes,
-     cooldown_key, limit_count, limit_minutes, limit_key, dedupe_key, template, leaves
+     cooldown_key, limit_count, limit_minutes, limit_key, dedupe_key, canary, template, leaves
   from public.ops_compile_matrix(p_matrix, p_revision)
 $$;
 comment on function public.ops_refresh_patterns(jsonb, bigint) is

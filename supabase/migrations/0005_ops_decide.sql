@@ -63,7 +63,7 @@ begin
       when jsonb_typeof(p_event) is distinct from 'object' then 'is not an object'
       when coalesce(p_event ->> 'type', '') !~ '^[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*$' or length(p_event ->> 'type') > 200
         then 'type must be words joined by colons, at most 200 characters'
-      when (p_event ->> 'type') ~ '^(step|mission|proposal|schedule|heartbeat|alert|loop|switch|policy):'
+      when (p_event ->> 'type') ~ '^(step|mission|proposal|schedule|heartbeat|alert|budget|loop|switch|policy):'
         then format('type %s is the loop''s own', p_event ->> 'type')
       when jsonb_typeof(coalesce(p_event -> 'data', '{}')) <> 'object' then 'data must be an object'
       when p_event ->> 'trust' not in ('verified', 'unverified') then 'trust must be verified or unverified'
@@ -269,61 +269,75 @@ end $$;
 comment on function public.ops_bound_keys(public.ops_policy_patterns, public.ops_agent_events) is
   'The limit rows that a firing would touch, null where it touches none; error when a key could not be rendered.';
 
-create or replace function public.ops_loop_bound(p_pattern_id text, p_event public.ops_agent_events, p_limits jsonb, out clause text, out detail jsonb, out fan_out bigint)
+create or replace function public.ops_fan_out(p_root_id uuid) returns bigint
 language plpgsql stable set search_path = '' as $$
-declare
-  v_limit text;
 begin
-  if p_event.depth = 0 then
-    return;
-  end if;
-  fan_out := greatest((select l.used from public.ops_limits l where l.key = 'fanout:' || p_event.root_id),
-    (select count(*) from public.ops_agent_reactions r where r.root_id = p_event.root_id));
-  v_limit := case
+  return greatest((select l.used from public.ops_limits l where l.key = 'fanout:' || p_root_id),
+    (select count(*) from public.ops_agent_reactions r where r.root_id = p_root_id));
+end $$;
+comment on function public.ops_fan_out(uuid) is 'How many reactions a root event has led to so far.';
+
+create or replace function public.ops_loop_bound(p_pattern_id text, p_event public.ops_agent_events, p_limits jsonb, p_fan_out bigint) returns text
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case
+    when p_event.depth = 0 then null
     when p_event.depth >= coalesce(public.ops_integer(p_limits -> 'max_depth'), 8) then 'max_depth'
     when cardinality(array_positions(p_event.chain, p_pattern_id)) >= coalesce(public.ops_integer(p_limits -> 'max_repeats'), 3) then 'max_repeats'
-    when fan_out >= coalesce(public.ops_integer(p_limits -> 'max_fan_out'), 100) then 'max_fan_out'
+    when p_fan_out >= coalesce(public.ops_integer(p_limits -> 'max_fan_out'), 100) then 'max_fan_out'
   end;
-  if v_limit is not null then
-    clause := 'loop_limits';
-    detail := jsonb_build_object('limit', v_limit, 'depth', p_event.depth, 'root_id', p_event.root_id, 'chain', to_jsonb(p_event.chain));
-  end if;
 end $$;
-comment on function public.ops_loop_bound(text, public.ops_agent_events, jsonb) is
-  'Whether a chain of missions has grown past loop_limits (depth 8, 100 reactions per root event, one pattern 3 times in a chain, unless the policy says otherwise); fan_out is how many the root has had.';
+comment on function public.ops_loop_bound(text, public.ops_agent_events, jsonb, bigint) is
+  'Which of loop_limits a chain of missions has grown past (depth 8, 100 reactions per root event, one pattern 3 times in a chain, unless the policy says otherwise); null when none.';
 
-create or replace function public.ops_ask_bounds(p_pattern public.ops_policy_patterns, p_event public.ops_agent_events, p_limits jsonb, p_now timestamptz,
-  out clause text, out detail jsonb, out used numeric, out fan_out bigint)
-language plpgsql stable set search_path = '' as $$
+create or replace function public.ops_weigh_bounds(p_pattern public.ops_policy_patterns, p_event public.ops_agent_events, p_limits jsonb, p_now timestamptz,
+  p_fan_out bigint, p_limit_start timestamptz, p_limit_used numeric, p_cooldown_start timestamptz, out clause text, out detail jsonb, out used numeric)
+language plpgsql immutable set search_path = '' as $$
 declare
   v_keys record := public.ops_bound_keys(p_pattern, p_event);
-  v_loop record := public.ops_loop_bound(p_pattern.pattern_id, p_event, p_limits);
-  v_until timestamptz;
+  v_loop text := public.ops_loop_bound(p_pattern.pattern_id, p_event, p_limits, p_fan_out);
+  v_until timestamptz := p_limit_start + p_pattern.limit_minutes * interval '1 minute';
 begin
-  fan_out := v_loop.fan_out;
   if v_keys.error is not null then
     clause := 'render';
     detail := jsonb_build_object('error', v_keys.error);
     return;
-  elsif v_loop.clause is not null then
-    clause := v_loop.clause;
-    detail := v_loop.detail;
+  elsif v_loop is not null then
+    clause := 'loop_limits';
+    detail := jsonb_build_object('limit', v_loop, 'depth', p_event.depth, 'root_id', p_event.root_id, 'chain', to_jsonb(p_event.chain));
     return;
   end if;
   if v_keys.limit_key is not null then
-    select l.window_start + p_pattern.limit_minutes * interval '1 minute', l.used into v_until, used from public.ops_limits l where l.key = v_keys.limit_key;
-    used := coalesce(case when v_until > p_now then used end, 0);
+    used := coalesce(case when v_until > p_now then p_limit_used end, 0);
     if used >= p_pattern.limit_count then
       clause := 'limit';
       detail := jsonb_build_object('key', v_keys.limit_key, 'count', p_pattern.limit_count, 'until', v_until);
       return;
     end if;
   end if;
-  select 'cooldown', jsonb_build_object('key', l.key, 'until', l.window_start + p_pattern.cooldown_minutes * interval '1 minute') into clause, detail
-  from public.ops_limits l where l.key = v_keys.cooldown_key and l.window_start + p_pattern.cooldown_minutes * interval '1 minute' > p_now;
+  if p_cooldown_start + p_pattern.cooldown_minutes * interval '1 minute' > p_now then
+    clause := 'cooldown';
+    detail := jsonb_build_object('key', v_keys.cooldown_key, 'until', p_cooldown_start + p_pattern.cooldown_minutes * interval '1 minute');
+  end if;
+end $$;
+comment on function public.ops_weigh_bounds(public.ops_policy_patterns, public.ops_agent_events, jsonb, timestamptz, bigint, timestamptz, numeric, timestamptz) is
+  'What loop limits, limit and cooldown say to one firing, in this order, given their counters: the clause that says no with its numbers, or null; used is what counts in the limit''s window. Pure: the heartbeat, explanations and simulation ask the same.';
+
+create or replace function public.ops_ask_bounds(p_pattern public.ops_policy_patterns, p_event public.ops_agent_events, p_limits jsonb, p_now timestamptz,
+  out clause text, out detail jsonb, out used numeric, out fan_out bigint)
+language plpgsql stable set search_path = '' as $$
+declare
+  v_keys record := public.ops_bound_keys(p_pattern, p_event);
+  v_limit record;
+  v_cooldown timestamptz := (select l.window_start from public.ops_limits l where l.key = v_keys.cooldown_key);
+begin
+  fan_out := case when p_event.depth > 0 then public.ops_fan_out(p_event.root_id) end;
+  select l.window_start, l.used into v_limit from public.ops_limits l where l.key = v_keys.limit_key;
+  select w.clause, w.detail, w.used into clause, detail, used
+  from public.ops_weigh_bounds(p_pattern, p_event, p_limits, p_now, fan_out, v_limit.window_start, v_limit.used, v_cooldown) w;
 end $$;
 comment on function public.ops_ask_bounds(public.ops_policy_patterns, public.ops_agent_events, jsonb, timestamptz) is
-  'What loop limits, limit and cooldown say to one firing, in this order: the clause that says no with its numbers, or null; used and fan_out are the counts so far. Takes nothing.';
+  'ops_weigh_bounds with the counters as they stand now; used and fan_out are the counts so far. Takes nothing.';
 
 create or replace function public.ops_take_bounds(p_pattern public.ops_policy_patterns, p_event public.ops_agent_events, p_limits jsonb, p_now timestamptz,
   out clause text, out detail jsonb)
@@ -409,7 +423,9 @@ begin
     error := public.ops_params_problem(v_tree.tree, v_tree.leaves);
   end if;
   if error is null then
-    payload := jsonb_build_object('template', v_tree.tree, 'leaves', coalesce(v_tree.leaves, '[]'));
+    -- Another roll than that of probability, and like it the same whenever it is asked.
+    payload := jsonb_build_object('template', v_tree.tree || case when public.ops_roll(p_event.id, p_pattern.pattern_id || ':canary') >= p_pattern.canary
+      then '{"dry_run": true}' else '{}'::jsonb end, 'leaves', coalesce(v_tree.leaves, '[]'));
     if p_pattern.dedupe_key is not null then
       payload := payload || jsonb_build_object('dedupe_key', left(p_pattern.pattern_id || ':' || v_key.rendered, 500));
     end if;

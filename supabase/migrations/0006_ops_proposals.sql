@@ -105,31 +105,45 @@ comment on function public.ops_create_proposal(jsonb, text, text, text) is
 create or replace function public.ops_is_untrusted(p_event_id uuid, p_root_id uuid) returns boolean
 language plpgsql stable set search_path = '' as $$
 begin
-  return exists (select from public.ops_agent_events e where e.id in (p_event_id, p_root_id) and e.trust <> 'loop');
+  return exists (select from public.ops_agent_events e where e.id in (p_event_id, p_root_id) and e.trust <> 'loop')
+    -- What began the chain is no longer kept, so nothing vouches for it.
+    or exists (select from unnest(array[p_event_id, p_root_id]) i(id) where i.id is not null
+      and not exists (select from public.ops_agent_events e where e.id = i.id) and not exists (select from public.ops_mission_proposals p where p.id = i.id));
 end $$;
 comment on function public.ops_is_untrusted(uuid, uuid) is 'Whether a proposal may carry what somebody outside wrote, at once or through earlier steps of its chain: a signature says who sent an event, not that its text means well.';
+
+create or replace function public.ops_assess_templates(p_templates jsonb[], p_kind_risk jsonb)
+returns table (place bigint, risk text, kinds text[], unknown text[], joins_all boolean)
+language sql stable set search_path = '' as $$
+  select t.place,
+    (array['low', 'medium', 'high', 'critical'])[greatest(
+      max(public.ops_risk_rank(x.risk)),
+      max(case when p_kind_risk ? s.kind then public.ops_risk_rank(p_kind_risk ->> s.kind) else 1 end),
+      case when t.template ? 'risk_level' then public.ops_risk_rank(t.template ->> 'risk_level') else 1 end)],
+    array_agg(distinct s.kind) || array_agg(distinct s.executor),
+    array_agg(distinct s.executor) filter (where x.name is null),
+    coalesce(bool_or(x.touches @> '{secrets}') and bool_or(x.touches @> '{outside}'), false)
+  from unnest(p_templates) with ordinality t(template, place)
+  cross join lateral (select e.step ->> 'kind' as kind, coalesce(e.step ->> 'executor', e.step ->> 'kind') as executor
+    from jsonb_array_elements(t.template -> 'steps') e(step)) s
+  left join public.ops_executors x on x.name = s.executor
+  group by t.place, t.template
+$$;
+comment on function public.ops_assess_templates(jsonb[], jsonb) is
+  'Risk of each template by its place (the highest of executor traits, kind_risk and its own risk_level; an unknown executor is critical), the kinds and executors it uses, the executors nobody knows, and whether it joins secrets and an outside effect.';
 
 create or replace function public.ops_assess(p_ids uuid[])
 returns table (id uuid, risk text, kinds text[], unknown text[], joins_all boolean)
 language sql stable set search_path = '' set enable_seqscan = off set jit = off as $$
-  select p.id,
-    (array['low', 'medium', 'high', 'critical'])[greatest(
-      max(public.ops_risk_rank(x.risk)),
-      max(case when k.kind_risk ? s.kind then public.ops_risk_rank(k.kind_risk ->> s.kind) else 1 end),
-      case when p.template ? 'risk_level' then public.ops_risk_rank(p.template ->> 'risk_level') else 1 end)],
-    array_agg(distinct s.kind) || array_agg(distinct s.executor),
-    array_agg(distinct s.executor) filter (where x.name is null),
-    coalesce(bool_or(x.touches @> '{secrets}') and bool_or(x.touches @> '{outside}'), false) and public.ops_is_untrusted(p.event_id, p.root_id)
-  from public.ops_mission_proposals p
-  cross join (select coalesce(public.ops_policy_value('auto_approve') -> 'kind_risk', '{}') as kind_risk) k
-  cross join lateral (select t.step ->> 'kind' as kind, coalesce(t.step ->> 'executor', t.step ->> 'kind') as executor
-    from jsonb_array_elements(p.template -> 'steps') t(step)) s
-  left join public.ops_executors x on x.name = s.executor
-  where p.id = any (p_ids)
-  group by p.id
+  with proposal as materialized (
+    select p.id, p.template, p.event_id, p.root_id, row_number() over (order by p.id) as place from public.ops_mission_proposals p where p.id = any (p_ids)
+  )
+  select p.id, a.risk, a.kinds, a.unknown, a.joins_all and public.ops_is_untrusted(p.event_id, p.root_id)
+  from public.ops_assess_templates(array(select p.template from proposal p order by p.place), coalesce(public.ops_policy_value('auto_approve') -> 'kind_risk', '{}')) a
+  join proposal p on p.place = a.place
 $$;
 comment on function public.ops_assess(uuid[]) is
-  'Risk of each proposal (the highest of executor traits, kind_risk and its own risk_level; an unknown executor is critical), the kinds and executors it uses, the executors nobody knows, and whether it joins untrusted input, secrets and an outside effect.';
+  'ops_assess_templates for proposals; joins_all says whether one joins untrusted input, secrets and an outside effect.';
 
 create or replace function public.ops_window_start(p_unit text, p_zone text, p_now timestamptz) returns timestamptz
 language plpgsql immutable set search_path = '' as $$
@@ -569,13 +583,15 @@ begin
     perform public.ops_raise('OPS_003', format('approvals.voting is not enabled for risk %s', v_proposal.risk), null, 'A person decides: ops-loop approve or reject.');
   elsif p_voter = v_proposal.proposed_by then
     perform public.ops_raise('OPS_003', format('%s proposed it and has no vote', p_voter));
+  elsif v_policy ? 'voters' and not v_policy -> 'voters' ? p_voter then
+    perform public.ops_raise('OPS_003', format('%s is not among approvals.voters', p_voter), jsonb_build_object('proposal_id', p_id), 'Ask one of them, or edit the policy approvals.');
   end if;
   insert into public.ops_proposal_votes (proposal_id, voter, vote, person, reason, created_at) values (p_id, p_voter, p_vote, false, p_reason, public.ops_clock())
   on conflict (proposal_id, voter) do update set vote = excluded.vote, reason = excluded.reason;
   return public.ops_count_votes(v_proposal, v_rules, p_vote = 'reject' and coalesce(v_policy -> 'veto', '[]') ? p_voter, p_voter);
 end $$;
 comment on function public.ops_cast_vote(uuid, text, text, text) is
-  'Casts or changes a vote: {id, status, created, reason, mission_id}. The thresholds of approvals.voting for the risk decide; a no of somebody in approvals.veto is final. One mission however many votes. Raises OPS_003, OPS_011, OPS_012, OPS_015.';
+  'Casts or changes a vote: {id, status, created, reason, mission_id}. The thresholds of approvals.voting for the risk decide; a no of somebody in approvals.veto is final. With approvals.voters only those in it vote. One mission however many votes. Raises OPS_003, OPS_011, OPS_012, OPS_015.';
 
 create or replace function public.ops_count_votes(p_proposal public.ops_mission_proposals, p_rules jsonb, p_vetoed boolean, p_voter text) returns jsonb
 language plpgsql set search_path = '' as $$
@@ -673,10 +689,13 @@ begin
   select array_agg(s.id) into v_new from stored s;
   -- A second statement, so that a key taken by another reaction of this batch, or by another beat, is seen.
   update public.ops_agent_reactions r
-  set status = 'done', updated_at = v_now, last_error = null, proposal_id = coalesce(
-    (select p.id from public.ops_mission_proposals p where p.reaction_id = r.id),
-    (select p.id from public.ops_mission_proposals p where p.dedupe_key = r.payload ->> 'dedupe_key'))
-  where r.id = any (p_ids);
+  -- The proposal that had the key may have been archived at this very moment: then the next beat makes a new one.
+  set status = case when made.proposal_id is null then 'queued' else 'done' end, updated_at = v_now, last_error = null, proposal_id = made.proposal_id
+  from (select o.id, coalesce(
+      (select p.id from public.ops_mission_proposals p where p.reaction_id = o.id),
+      (select p.id from public.ops_mission_proposals p where p.dedupe_key = o.payload ->> 'dedupe_key')) as proposal_id
+    from public.ops_agent_reactions o where o.id = any (p_ids)) made
+  where r.id = made.id;
   perform public.ops_gate_batch(v_new);
   perform public.ops_engine_end(v_was);
   return coalesce(cardinality(v_new), 0);

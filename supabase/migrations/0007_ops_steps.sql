@@ -44,7 +44,7 @@ begin
     from proposal p
     on conflict (proposal_id) do nothing returning id, proposal_id
   ), step as materialized (
-    select gen_random_uuid() as id, m.id as mission_id, t.step, t.n::integer as n, coalesce(t.step ->> 'key', 'step_' || t.n) as key, p.leaves, p.pattern_id,
+    select gen_random_uuid() as id, m.id as mission_id, t.step, t.n::integer as n, coalesce(t.step ->> 'key', 'step_' || t.n) as key, p.leaves, p.pattern_id, p.template -> 'dry_run' is not distinct from 'true' as dry_run,
       v_now + row_number() over (order by p.created_at, p.id, t.n) * interval '1 microsecond' as ready_at
     from mission m join proposal p on p.id = m.proposal_id
     cross join lateral jsonb_array_elements(p.template -> 'steps') with ordinality t(step, n)
@@ -55,12 +55,13 @@ begin
     group by s.id
   ), stored as (
     insert into public.ops_mission_steps (id, mission_id, key, position, kind, executor, params, status, priority, ready_at, max_retries,
-      timeout_seconds, on_failure, needs, pending_needs, when_path, leaves, template, role, pattern_id, created_at, updated_at)
+      timeout_seconds, on_failure, needs, pending_needs, when_path, leaves, template, for_each, dry_run, role, pattern_id, created_at, updated_at)
     select s.id, s.mission_id, s.key, s.n, s.step ->> 'kind', coalesce(s.step ->> 'executor', s.step ->> 'kind'), coalesce(s.step -> 'params', '{}'),
-      case when need.id is null and l.leaves is null and not s.step ? 'when' then 'queued' else 'blocked' end,
+      case when need.id is null and l.leaves is null and not s.step ?| array['when', 'for_each'] then 'queued' else 'blocked' end,
       coalesce(public.ops_integer(s.step -> 'priority'), 0), s.ready_at, public.ops_integer(s.step -> 'max_retries'), (s.step ->> 'timeout_seconds')::numeric,
       coalesce(s.step ->> 'on_failure', 'stop'), coalesce(need.needs, '{}'), coalesce(cardinality(need.needs), 0),
-      (s.step ->> 'when')::jsonpath, l.leaves, case when l.leaves is not null then s.step -> 'params' end, s.step #>> '{params,role}', s.pattern_id, v_now, v_now
+      (s.step ->> 'when')::jsonpath, l.leaves, case when l.leaves is not null then s.step -> 'params' end,
+      s.step -> 'for_each' || jsonb_build_object('leaves', coalesce(public.ops_step_leaves(s.leaves, s.n, 'for_each'), '[]')), s.dry_run, s.step #>> '{params,role}', s.pattern_id, v_now, v_now
     from step s left join need on need.id = s.id
     cross join lateral (select public.ops_step_leaves(s.leaves, s.n) as leaves) l
     returning id, status, pending_needs)
@@ -74,7 +75,7 @@ end $$;
 comment on function public.ops_create_missions(uuid[]) is
   'Makes the missions of approved proposals with their steps; answers how many of them have one now. A second call changes nothing.';
 
-create or replace function public.ops_step_leaves(p_leaves jsonb, p_position integer) returns jsonb
+create or replace function public.ops_step_leaves(p_leaves jsonb, p_position integer, p_member text default 'params') returns jsonb
 language plpgsql immutable set search_path = '' as $$
 begin
   if p_leaves is null or p_leaves = '[]' then
@@ -83,9 +84,9 @@ begin
   return (
     select jsonb_agg(jsonb_set(l, '{path}', (l -> 'path') - 0 - 0 - 0))
     from jsonb_array_elements(p_leaves) l
-    where l #>> '{path,0}' = 'steps' and l #>> '{path,1}' = (p_position - 1)::text and l #>> '{path,2}' = 'params');
+    where l #>> '{path,0}' = 'steps' and l #>> '{path,1}' = (p_position - 1)::text and l #>> '{path,2}' = p_member);
 end $$;
-comment on function public.ops_step_leaves(jsonb, integer) is 'The leaves of a template that lie in the params of one step, with paths from there; null when there are none.';
+comment on function public.ops_step_leaves(jsonb, integer, text) is 'The leaves of a template that lie in one member of one step, with paths from there; null when there are none.';
 
 -- A step becomes ready ------------------------------------------------------------------------------------------
 
@@ -97,7 +98,7 @@ begin
       'event', (select public.ops_event_document(e) from public.ops_agent_events e where e.id = p.event_id),
       'mission', jsonb_build_object('id', m.id, 'title', m.title, 'created_at', m.created_at, 'pattern_id', m.pattern_id),
       'steps', (select jsonb_object_agg(s.key, jsonb_build_object('status', s.status, 'result', s.result, 'error', s.last_error))
-        from public.ops_mission_steps s where s.mission_id = m.id and not public.ops_is_open(s.status)))
+        from public.ops_mission_steps s where s.mission_id = m.id and s.parent_id is null and not public.ops_is_open(s.status)))
     from public.ops_missions m left join public.ops_mission_proposals p on p.id = m.proposal_id where m.id = p_mission_id);
 end $$;
 comment on function public.ops_step_context(uuid) is 'What when and placeholders of a step may see: {event, mission, steps: {key: {status, result, error}}}.';
@@ -113,19 +114,112 @@ begin
   if p_step.when_path is not null and coalesce(jsonb_path_query_first_tz(v_context, p_step.when_path, '{}', true), 'null') in ('null', 'false') then
     perform public.ops_skip_step(p_step.id, p_step.mission_id);
     return;
+  elsif p_step.for_each is not null then
+    perform public.ops_spread_step(p_step, v_context);
+    return;
   end if;
   v_tree := public.ops_render_tree(coalesce(p_step.template, p_step.params), coalesce(p_step.leaves, '[]'), v_context);
   v_error := coalesce(v_tree.error, public.ops_params_problem(
     jsonb_build_object('steps', jsonb_build_array(jsonb_build_object('kind', p_step.executor, 'params', v_tree.tree))), '[]'));
   update public.ops_mission_steps s set status = 'queued', params = coalesce(v_tree.tree, s.params), ready_at = v_now, updated_at = v_now where s.id = p_step.id;
-  if v_error is not null then
-    v_error := format('$.steps[%s].params%s', p_step.position - 1, regexp_replace(v_error, '^\$(\.steps\[0\]\.params)?', ''));
-    perform public.ops_settle(jsonb_build_array(jsonb_build_object('step_id', p_step.id, 'lease_epoch', p_step.lease_epoch,
-      'outcome', 'permanent', 'error', 'OPS_004 ' || v_error, 'error_class', 'OPS_004')), 'queued', null);
+  -- A dry run has no results to hand on: it goes on with the params as they were approved.
+  if v_error is not null and not p_step.dry_run then
+    perform public.ops_refuse_ready(p_step, format('$.steps[%s].params%s', p_step.position - 1, regexp_replace(v_error, '^\$(\.steps\[0\]\.params)?', '')));
   end if;
 end $$;
 comment on function public.ops_ready_step(public.ops_mission_steps) is
   'A step whose needs are met: asks when, renders the remaining placeholders, then queues, skips or (a path is missing) fails it.';
+
+create or replace function public.ops_refuse_ready(p_step public.ops_mission_steps, p_error text) returns void
+language plpgsql set search_path = '' as $$
+begin
+  update public.ops_mission_steps s set status = 'queued' where s.id = p_step.id;
+  perform public.ops_settle(jsonb_build_array(jsonb_build_object('step_id', p_step.id, 'lease_epoch', p_step.lease_epoch,
+    'outcome', 'permanent', 'error', 'OPS_004 ' || p_error, 'error_class', 'OPS_004')), 'queued', null);
+end $$;
+comment on function public.ops_refuse_ready(public.ops_mission_steps, text) is 'A step that became ready cannot be carried out as it was written: it fails for good, with OPS_004 and the path.';
+
+-- One step per item of a list -----------------------------------------------------------------------------------
+
+create or replace function public.ops_items_of(p_step public.ops_mission_steps, p_context jsonb, out items jsonb, out error text)
+language plpgsql stable set search_path = '' as $$
+declare
+  v_place text := format('$.steps[%s].for_each.items', p_step.position - 1);
+  v_max integer := coalesce(public.ops_integer(p_step.for_each -> 'max'), 100);
+  v_tree record := public.ops_render_tree(p_step.for_each - 'leaves', p_step.for_each -> 'leaves', p_context);
+begin
+  items := v_tree.tree -> 'items';
+  error := case
+    when v_tree.error is not null then v_place || regexp_replace(v_tree.error, '^\$(\.items)?', '')
+    when jsonb_typeof(items) <> 'array' then v_place || ': is no list'
+    when jsonb_array_length(items) > v_max then format('%s: has %s items, more than its max of %s', v_place, jsonb_array_length(items), v_max)
+  end;
+  if error is not null then
+    items := case when p_step.dry_run then '[]'::jsonb end;
+    error := case when not p_step.dry_run then error end;
+  end if;
+end $$;
+comment on function public.ops_items_of(public.ops_mission_steps, jsonb) is 'The list that a for_each step goes over, or what is wrong with it.';
+
+create or replace function public.ops_spread_step(p_step public.ops_mission_steps, p_context jsonb) returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_now timestamptz := public.ops_clock();
+  v_list record;
+  v_item record;
+  v_tree record;
+  v_error text;
+  v_params jsonb[] := '{}';
+begin
+  if p_step.for_each ? 'count' then
+    perform public.ops_gather_step(p_step);
+    return;
+  end if;
+  v_list := public.ops_items_of(p_step, p_context);
+  v_error := v_list.error;
+  for v_item in select i.value, i.ordinality - 1 as at from jsonb_array_elements(coalesce(v_list.items, '[]')) with ordinality i loop
+    v_tree := public.ops_render_tree(coalesce(p_step.template, p_step.params), coalesce(p_step.leaves, '[]'), p_context || jsonb_build_object('item', v_item.value, 'index', v_item.at));
+    v_error := coalesce(v_tree.error, public.ops_params_problem(jsonb_build_object('steps', jsonb_build_array(jsonb_build_object('kind', p_step.executor, 'params', v_tree.tree))), '[]'));
+    if v_error is not null and not p_step.dry_run then
+      v_error := format('item %s: $.steps[%s].params%s', v_item.at, p_step.position - 1, regexp_replace(v_error, '^\$(\.steps\[0\]\.params)?', ''));
+      exit;
+    end if;
+    v_error := null;
+    v_params := v_params || coalesce(v_tree.tree, p_step.params);
+  end loop;
+  if v_error is not null then
+    perform public.ops_refuse_ready(p_step, v_error);
+    return;
+  end if;
+  with item as (
+    insert into public.ops_mission_steps (mission_id, key, position, kind, executor, params, status, priority, ready_at, max_retries, timeout_seconds, on_failure,
+      parent_id, item_index, dry_run, role, pattern_id, created_at, updated_at)
+    select p_step.mission_id, format('%s[%s]', p_step.key, i.n - 1), p_step.position, p_step.kind, p_step.executor, i.params, 'queued', p_step.priority,
+      v_now + i.n * interval '1 microsecond', p_step.max_retries, p_step.timeout_seconds, p_step.on_failure, p_step.id, i.n - 1, p_step.dry_run, p_step.role, p_step.pattern_id, v_now, v_now
+    from unnest(v_params) with ordinality i(params, n) returning id
+  )
+  update public.ops_mission_steps s set needs = array(select item.id from item), pending_needs = cardinality(v_params),
+    for_each = s.for_each || jsonb_build_object('count', cardinality(v_params)), updated_at = v_now
+  where s.id = p_step.id returning s.* into p_step;
+  if p_step.pending_needs = 0 then
+    perform public.ops_gather_step(p_step);
+  else
+    perform public.ops_refresh_missions(array[p_step.mission_id]);
+  end if;
+end $$;
+comment on function public.ops_spread_step(public.ops_mission_steps, jsonb) is
+  'A for_each step became ready: it becomes one step per item, and waits for them; when they have ended, it gathers their results. The caller holds the mission.';
+
+create or replace function public.ops_gather_step(p_step public.ops_mission_steps) returns void
+language plpgsql set search_path = '' as $$
+begin
+  update public.ops_mission_steps s set status = 'succeeded', updated_at = public.ops_clock(),
+    result = (select coalesce(jsonb_agg(i.result order by i.item_index), '[]') from public.ops_mission_steps i where i.parent_id = p_step.id)
+  where s.id = p_step.id;
+  perform public.ops_satisfy(array[p_step.id]);
+  perform public.ops_refresh_missions(array[p_step.mission_id]);
+end $$;
+comment on function public.ops_gather_step(public.ops_mission_steps) is 'The items of a for_each step have ended: its result is the list of theirs, null for one that failed and may.';
 
 create or replace function public.ops_ready_steps(p_ids uuid[]) returns void
 language plpgsql set search_path = '' as $$
@@ -165,7 +259,7 @@ begin
     where d.id = any (p_done) group by n.id
   ), moved as (
     update public.ops_mission_steps n set pending_needs = n.pending_needs - c.met, ready_at = v_now, updated_at = v_now,
-      status = case when n.pending_needs = c.met and n.leaves is null and n.when_path is null then 'queued' else 'blocked' end
+      status = case when n.pending_needs = c.met and n.leaves is null and n.when_path is null and n.for_each is null then 'queued' else 'blocked' end
     from dependent c where n.id = c.id returning n.id, n.status, n.pending_needs)
   select array_agg(m.id) filter (where m.status = 'blocked' and m.pending_needs = 0) into v_look from moved m;
   if v_look is not null then
@@ -297,14 +391,18 @@ begin
     select case split_part(p_reason, ':', 1)
       when 'switch' then coalesce(public.ops_switch_mode(p_switches, substr(p_reason, 8)) in ('drain', 'halt'), false)
       when 'policy' then public.ops_executor_hold(p_switches, p_policy, substr(p_reason, 17)) is not null
-      when 'limit' then coalesce(p_policy -> 'executors' -> substr(p_reason, 16) ? 'max_running', false)
-      when 'rate' then coalesce(p_policy -> 'executors' -> substr(p_reason, 15) ? 'rate', false)
+      when 'budget' then exists (select from public.ops_budget_caps(public.ops_policy_value('budgets'), public.ops_clock()) c
+        where c.budget = substr(p_reason, 8) or p_reason like 'budget:unpriced:%' and c.unit = split_part(p_reason, ':', 4))
+      when 'limit' then case split_part(p_reason, ':', 2) when 'key' then public.ops_key_bounds(p_policy, split_part(p_reason, ':', 3)) ? 'max_running'
+        else p_policy -> 'executors' -> substr(p_reason, 16) ? 'max_running' end is true
+      when 'rate' then case split_part(p_reason, ':', 2) when 'key' then public.ops_key_bounds(p_policy, split_part(p_reason, ':', 3)) ? 'rate'
+        else p_policy -> 'executors' -> substr(p_reason, 15) ? 'rate' end is true
       else false
     end);
 end $$;
 comment on function public.ops_hold_stands(text, jsonb, jsonb) is 'Whether the policy behind a wait_reason still says so.';
 
-create or replace function public.ops_review_holds() returns integer
+create or replace function public.ops_review_holds(p_changed text default null) returns integer
 language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
 declare
   v_switches jsonb := public.ops_policy_value('switches');
@@ -316,7 +414,7 @@ begin
   loop
     select s.wait_reason into v_reason from public.ops_mission_steps s where s.wait_reason > v_reason order by s.wait_reason limit 1;
     exit when v_reason is null;
-    if not public.ops_hold_stands(v_reason, v_switches, v_policy) then
+    if v_reason like p_changed || ':%' or not public.ops_hold_stands(v_reason, v_switches, v_policy) then
       v_freed := v_freed + public.ops_let_go(v_reason, 10000, public.ops_clock());
     end if;
   end loop;
@@ -325,8 +423,8 @@ begin
   end if;
   return v_freed;
 end $$;
-comment on function public.ops_review_holds() is
-  'Queues steps whose hold no longer stands and answers how many: a claim that had read the old policy may hold one after the change.';
+comment on function public.ops_review_holds(text) is
+  'Queues steps whose hold no longer stands, or whose bounds (of the sort p_changed) are new, and answers how many: a claim that had read the old policy may hold one after the change.';
 
 create or replace function public.ops_claim_quotas(p_executors text[], p_limit integer, p_switches jsonb, p_policy jsonb, p_now timestamptz,
   out executors text[], out quotas integer[])
@@ -370,34 +468,48 @@ language sql set search_path = '' set enable_seqscan = off set jit = off as $$
 $$;
 comment on function public.ops_promote_due(timestamptz) is 'Queues scheduled steps whose time has come, up to 1,000.';
 
+create or replace function public.ops_pick_steps(p_executors text[], p_quotas integer[], p_limit integer, p_but uuid[]) returns uuid[]
+language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
+begin
+  -- The heads of the queues, merged, say how many of each executor; then exactly as many are locked.
+  return array(
+    select p.id from (
+      select head.executor, count(*) as n from (
+        select q.executor, h.priority, h.ready_at, h.id from unnest(p_executors, p_quotas) q(executor, quota)
+        cross join lateral (select s.priority, s.ready_at, s.id from public.ops_mission_steps s
+          where s.status = 'queued' and s.executor = q.executor and s.id <> all (p_but) order by s.priority, s.ready_at, s.id limit q.quota) h
+        order by h.priority, h.ready_at, h.id limit p_limit) head
+      group by head.executor) q
+    cross join lateral (select s.id from public.ops_mission_steps s
+      where s.status = 'queued' and s.executor = q.executor and s.id <> all (p_but) order by s.priority, s.ready_at, s.id limit q.n for update skip locked) p);
+end $$;
+comment on function public.ops_pick_steps(text[], integer[], integer, uuid[]) is
+  'Locks up to p_limit queued steps, at most its quota of each executor, in order of priority, ready_at, id over all of them; p_but are left out. Waits for nobody.';
+
 create or replace function public.ops_claim_steps(p_worker text, p_executors text[], p_limit integer default 100, p_lease_seconds numeric default 60)
 returns table (id uuid, mission_id uuid, key text, kind text, executor text, params jsonb, lease_epoch bigint,
-  lease_expires_at timestamptz, attempt integer, timeout_seconds numeric, role text, traceparent text)
+  lease_expires_at timestamptz, attempt integer, timeout_seconds numeric, role text, traceparent text, dry_run boolean)
 language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
 declare
   v_now timestamptz := public.ops_clock();
   v_switches jsonb := public.ops_policy_value('switches');
   v_policy jsonb := public.ops_policy_value('worker_policy');
+  v_budgets jsonb := public.ops_policy_value('budgets');
   v_was text := public.ops_engine_begin();
   v_quota record;
   v_ids uuid[];
+  v_reserved jsonb;
 begin
   perform public.ops_promote_due(v_now);
   v_quota := public.ops_claim_quotas(p_executors, p_limit, v_switches, v_policy, v_now);
   if exists (select from jsonb_object_keys(coalesce(v_switches -> 'scopes', '{}')) k where k ~ '^(mission|pattern|role):') then
     perform public.ops_hold_switched(v_quota.executors, p_limit, v_switches, v_now);
   end if;
-  -- The heads of the queues, merged, say how many of each executor; then exactly as many are locked.
-  v_ids := array(
-    select p.id from (
-      select head.executor, count(*) as n from (
-        select q.executor, h.priority, h.ready_at, h.id from unnest(v_quota.executors, v_quota.quotas) q(executor, quota)
-        cross join lateral (select s.priority, s.ready_at, s.id from public.ops_mission_steps s
-          where s.status = 'queued' and s.executor = q.executor order by s.priority, s.ready_at, s.id limit q.quota) h
-        order by h.priority, h.ready_at, h.id limit p_limit) head
-      group by head.executor) q
-    cross join lateral (select s.id from public.ops_mission_steps s
-      where s.status = 'queued' and s.executor = q.executor order by s.priority, s.ready_at, s.id limit q.n for update skip locked) p);
+  if public.ops_has_budgets(v_budgets) or exists (select from unnest(v_quota.executors) x where public.ops_key_bounds(v_policy, x) is not null) then
+    select b.ids, b.reserved into v_ids, v_reserved from public.ops_pick_bounded(v_quota.executors, v_quota.quotas, p_limit, v_policy, v_budgets, v_now) b;
+  else
+    v_ids := public.ops_pick_steps(v_quota.executors, v_quota.quotas, p_limit, '{}');
+  end if;
   return query
   with claimed as (
     update public.ops_mission_steps s
@@ -405,10 +517,10 @@ begin
       lease_expires_at = v_now + p_lease_seconds * interval '1 second', cancel_requested_at = null, updated_at = v_now
     where s.id = any (v_ids) and s.status = 'queued'
     returning s.id, s.mission_id, s.key, s.kind, s.executor, s.params, s.lease_epoch, s.lease_expires_at,
-      s.failure_count + s.crash_count + 1 as attempt, s.timeout_seconds, s.role, s.priority, s.ready_at
+      s.failure_count + s.crash_count + 1 as attempt, s.timeout_seconds, s.role, s.priority, s.ready_at, s.dry_run
   ), attempts as (
-    insert into public.ops_action_runs (run_id, step_id, mission_id, executor, worker_id, status, started_at)
-    select c.id::text || ':' || c.lease_epoch, c.id, c.mission_id, c.executor, p_worker, 'started', v_now from claimed c
+    insert into public.ops_action_runs (run_id, step_id, mission_id, executor, worker_id, status, started_at, reserved)
+    select c.id::text || ':' || c.lease_epoch, c.id, c.mission_id, c.executor, p_worker, 'started', v_now, v_reserved -> c.id::text from claimed c
   ), fresh as (
     select m.id from public.ops_missions m
     where m.id = any (array(select c.mission_id from claimed c)) and m.status = 'approved' for no key update skip locked
@@ -421,12 +533,12 @@ begin
     where v_policy -> 'executors' -> c.executor ? 'rate' and l.key = 'executor:' || c.executor
   )
   select c.id, c.mission_id, c.key, c.kind, c.executor, c.params, c.lease_epoch, c.lease_expires_at, c.attempt, c.timeout_seconds, c.role,
-    (select m.traceparent from public.ops_missions m where m.id = c.mission_id)
+    (select m.traceparent from public.ops_missions m where m.id = c.mission_id), c.dry_run
   from claimed c order by c.priority, c.ready_at, c.id;
   perform public.ops_engine_end(v_was);
 end $$;
 comment on function public.ops_claim_steps(text, text[], integer, numeric) is
-  'Takes up to p_limit queued steps of these executors under a lease of p_lease_seconds, in order of priority, ready_at, id; each gets a new lease epoch and an attempt row. Waits for nobody. Steps held by a switch or limit leave the queue with their wait_reason.';
+  'Takes up to p_limit queued steps of these executors under a lease of p_lease_seconds, in order of priority, ready_at, id; each gets a new lease epoch and an attempt row. Waits for nobody. Steps held by a switch, limit, rate or budget leave the queue with their wait_reason.';
 
 create or replace function public.ops_hold_switched(p_executors text[], p_limit integer, p_switches jsonb, p_now timestamptz) returns void
 language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
@@ -444,11 +556,28 @@ begin
 end $$;
 comment on function public.ops_hold_switched(text[], integer, jsonb, timestamptz) is 'Holds queued steps whose mission, pattern or role is switched off, as far as the claim at hand would meet them.';
 
-create or replace function public.ops_worker_idle(p_worker text, p_executors text[]) returns jsonb
+create or replace function public.ops_own_name(p_worker text, p_instance uuid) returns void
+language plpgsql stable set search_path = '' as $$
+declare
+  v_holder public.ops_workers;
+begin
+  select * into v_holder from public.ops_workers w where w.name = p_worker and w.instance <> p_instance;
+  if found then
+    perform public.ops_raise('OPS_006', format('the worker name %s was given to process %s on host %s', p_worker, v_holder.pid, v_holder.host),
+      jsonb_build_object('worker', p_worker, 'host', v_holder.host, 'pid', v_holder.pid, 'since', v_holder.started_at),
+      'This one was silent for over a minute, or took the name for itself. Give each worker a name of its own (--name), or stop one of them.');
+  end if;
+end $$;
+comment on function public.ops_own_name(text, uuid) is
+  'Raises OPS_006 when another instance has this worker''s name: it was silent for so long that it counted as dead. Without an instance, or without a row, it says nothing.';
+
+drop function if exists public.ops_worker_idle(text, text[]);
+create or replace function public.ops_worker_idle(p_worker text, p_executors text[], p_instance uuid default null) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
   v_now timestamptz := public.ops_clock();
 begin
+  perform public.ops_own_name(p_worker, p_instance);
   perform public.ops_raise_flag('ops_steps');
   update public.ops_workers w set seen_at = v_now, executors = p_executors where w.name = p_worker and w.seen_at < v_now - interval '5 seconds';
   return jsonb_build_object('now', v_now, 'next_due_at', (
@@ -458,14 +587,23 @@ begin
       select l.window_start + (b.bounds #>> '{rate,per_minutes}')::numeric * interval '1 minute'
       from jsonb_each(coalesce(public.ops_policy_value('worker_policy') -> 'executors', '{}')) b(executor, bounds)
       join public.ops_limits l on l.key = 'executor:' || b.executor
-      where b.bounds ? 'rate' and exists (select from public.ops_mission_steps s where s.wait_reason = 'rate:executor:' || b.executor)) t));
+      where b.bounds ? 'rate' and exists (select from public.ops_mission_steps s where s.wait_reason = 'rate:executor:' || b.executor)
+      union all
+      select l.window_start + (b.bounds #>> '{per_key,rate,per_minutes}')::numeric * interval '1 minute'
+      from jsonb_each(coalesce(public.ops_policy_value('worker_policy') -> 'executors', '{}')) b(executor, bounds)
+      join public.ops_limits l on l.key like 'key:' || b.executor || ':%'
+      where b.bounds #> '{per_key}' ? 'rate' and exists (select from public.ops_mission_steps s where s.wait_reason = 'rate:' || l.key)
+      union all
+      select c.ends_at from public.ops_budget_caps(public.ops_policy_value('budgets'), v_now) c
+      where exists (select from public.ops_mission_steps s where s.wait_reason = 'budget:' || c.budget)) t));
 end $$;
-comment on function public.ops_worker_idle(text, text[]) is
-  'A worker found nothing: raises the wake-up flag and answers {now, next_due_at}. The worker looks once more afterwards, then waits.';
+comment on function public.ops_worker_idle(text, text[], uuid) is
+  'A worker found nothing: raises the wake-up flag and answers {now, next_due_at}. The worker looks once more afterwards, then waits. Raises OPS_006 when another instance than p_instance has the name: stop.';
 
 -- Renew ---------------------------------------------------------------------------------------------------------
 
-create or replace function public.ops_renew_leases(p_worker text, p_leases jsonb, p_lease_seconds numeric default 60)
+drop function if exists public.ops_renew_leases(text, jsonb, numeric);
+create or replace function public.ops_renew_leases(p_worker text, p_leases jsonb, p_lease_seconds numeric default 60, p_instance uuid default null)
 returns table (step_id uuid, held boolean, cancel_requested boolean, halted boolean)
 language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
 declare
@@ -474,6 +612,7 @@ declare
   v_halts boolean := v_switches::text like '%"halt"%';
   v_was text := public.ops_engine_begin();
 begin
+  perform public.ops_own_name(p_worker, p_instance);
   update public.ops_workers w set seen_at = v_now where w.name = p_worker and w.seen_at < v_now - interval '5 seconds';
   return query
   with lease as materialized (
@@ -493,8 +632,8 @@ begin
     select from public.ops_mission_steps s where s.id = l.step_id and s.lease_epoch = l.lease_epoch and s.status = 'running' and s.lease_expires_at > v_now);
   perform public.ops_engine_end(v_was);
 end $$;
-comment on function public.ops_renew_leases(text, jsonb, numeric) is
-  'Extends live leases [{step_id, lease_epoch}] in one statement: a row each with held, cancel_requested and halted. held false means the lease is lost: stop, write nothing. A row that is missing from the answer was being written: ask again.';
+comment on function public.ops_renew_leases(text, jsonb, numeric, uuid) is
+  'Extends live leases [{step_id, lease_epoch}] in one statement: a row each with held, cancel_requested and halted. held false means the lease is lost: stop, write nothing. A row that is missing from the answer was being written: ask again. Raises OPS_006, and renews nothing, when another instance than p_instance has the name: stop.';
 
 create or replace function public.ops_is_halted(p_switches jsonb, p_step public.ops_mission_steps) returns boolean
 language plpgsql stable set search_path = '' as $$
@@ -520,6 +659,8 @@ declare
   v_done uuid[];
   v_ready integer;
   v_look uuid[];
+  v_reserved jsonb;
+  v_holds boolean := exists (select from public.ops_mission_steps s where s.wait_reason is not null);
 begin
   select array_agg(r.step_id), array_agg(r.lease_epoch), array_agg(r.result), array_agg(r.meta) into v_ids, v_epochs, v_results, v_metas
   from jsonb_to_recordset(p_results) r(step_id uuid, lease_epoch bigint, result jsonb, meta jsonb);
@@ -534,13 +675,13 @@ begin
     returning s.id, s.mission_id, s.key, s.kind, s.executor, s.lease_epoch as epoch, s.result, i.meta, m.root_id, m.depth, m.chain
   ), attempt as (
     update public.ops_action_runs r set status = 'succeeded', completed_at = v_now, meta = d.meta
-    from done d where r.run_id = d.id::text || ':' || d.epoch
+    from done d where r.run_id = d.id::text || ':' || d.epoch returning r.run_id, r.reserved, r.meta
   ), need as (
     select n.id, count(*) as met from done d
     join public.ops_mission_steps n on n.mission_id = d.mission_id and n.status = 'blocked' and d.id = any (n.needs) group by n.id
   ), next as (
     update public.ops_mission_steps n set pending_needs = n.pending_needs - need.met, ready_at = v_now, updated_at = v_now,
-      status = case when n.pending_needs = need.met and n.leaves is null and n.when_path is null then 'queued' else 'blocked' end
+      status = case when n.pending_needs = need.met and n.leaves is null and n.when_path is null and n.for_each is null then 'queued' else 'blocked' end
     from need where n.id = need.id
     returning n.id, n.status, n.pending_needs
   ), mission as (
@@ -565,14 +706,21 @@ begin
     from said x join heard h on h.type = x.type
   )
   select array(select d.id from done d), (select count(*) from next where next.status = 'queued'),
-    array(select next.id from next where next.status = 'blocked' and next.pending_needs = 0)
-  into v_done, v_ready, v_look;
+    array(select next.id from next where next.status = 'blocked' and next.pending_needs = 0),
+    (select jsonb_agg(jsonb_build_object('run_id', a.run_id, 'reserved', a.reserved, 'meta', a.meta, 'outcome', 'succeeded')) from attempt a where a.reserved is not null)
+  into v_done, v_ready, v_look, v_reserved;
   perform public.ops_raise_step_events(p_results, v_done);
   if cardinality(v_look) > 0 then
     perform public.ops_ready_steps(v_look);
     v_ready := v_ready + 1;
   end if;
-  if v_ready > 0 or exists (select from public.ops_mission_steps s where s.wait_reason is not null) then
+  if v_reserved is not null then
+    perform public.ops_settle_budgets(v_reserved);
+  end if;
+  if v_holds then
+    perform public.ops_free_keys(v_done, v_now);
+  end if;
+  if v_ready > 0 or v_holds then
     perform public.ops_wake('ops_steps');
   end if;
   perform public.ops_engine_end(v_was);
@@ -646,6 +794,7 @@ declare
   v_now timestamptz := public.ops_clock();
   v_policy jsonb := public.ops_policy_value('worker_policy');
   v_settled jsonb;
+  v_reserved jsonb;
   v_item jsonb;
 begin
   with input as (
@@ -671,14 +820,16 @@ begin
     update public.ops_action_runs r
     set completed_at = v_now, meta = e.meta, error = left(e.error, 8000),
       status = case e.outcome when 'crashed' then 'crashed' when 'timed_out' then 'timed_out' when 'cancelled' then 'cancelled' when 'unknown' then 'unknown' else 'failed' end
-    from ended e where r.run_id = e.id::text || ':' || e.epoch
+    from ended e where r.run_id = e.id::text || ':' || e.epoch returning r.run_id, r.reserved, e.meta, e.outcome
   ), letter as (
     insert into public.ops_step_dead_letters (step_id, mission_id, series, kind, executor, cause, attempts, failure_count, crash_count, error_class, last_error, params, created_at)
     select e.id, e.mission_id, e.series, e.kind, e.executor, e.cause, e.failures + e.crashes, e.failures, e.crashes, e.error_class, left(e.error, 8000), e.params,
       v_now + row_number() over (order by e.id) * interval '1 microsecond'
     from ended e where e.cause is not null on conflict on constraint ops_step_dead_letters_once do nothing
   )
-  select jsonb_agg(to_jsonb(e) order by e.id) into v_settled from ended e;
+  select jsonb_agg(to_jsonb(e) order by e.id), (select jsonb_agg(to_jsonb(a)) from attempt a where a.reserved is not null) into v_settled, v_reserved from ended e;
+  perform public.ops_settle_budgets(v_reserved);
+  perform public.ops_free_keys(array(select (i ->> 'id')::uuid from jsonb_array_elements(coalesce(v_settled, '[]')) i), v_now);
   for v_item in select i from jsonb_array_elements(coalesce(v_settled, '[]')) i where i ->> 'status' in ('failed', 'cancelled') loop
     perform public.ops_after_end(v_item);
   end loop;
@@ -795,8 +946,12 @@ begin
     where s.id = l.step_id and s.lease_epoch = l.lease_epoch and s.status = 'running'
     returning s.id, s.status, s.mission_id, l.lease_epoch as epoch
   ), attempt as (
-    update public.ops_action_runs r set status = 'released', completed_at = v_now from freed f where r.run_id = f.id::text || ':' || f.epoch)
-  select l.step_id, l.lease_epoch, f.id is not null, f.status from lease l left join freed f on f.id = l.step_id;
+    update public.ops_action_runs r set status = 'released', completed_at = v_now from freed f where r.run_id = f.id::text || ':' || f.epoch
+    returning r.run_id, r.reserved, 'released' as outcome
+  ), settled as (
+    select public.ops_settle_budgets(jsonb_agg(to_jsonb(a))) from attempt a where a.reserved is not null)
+  select l.step_id, l.lease_epoch, f.id is not null, f.status from lease l left join freed f on f.id = l.step_id cross join settled;
+  perform public.ops_free_keys(array(select (l ->> 'step_id')::uuid from jsonb_array_elements(p_leases) l), v_now);
   perform public.ops_refresh_missions(array(select distinct s.mission_id from public.ops_mission_steps s
     where s.id in (select (l ->> 'step_id')::uuid from jsonb_array_elements(p_leases) l)));
   perform public.ops_wake('ops_steps');
@@ -943,7 +1098,7 @@ begin
     new.result := null;
     new.ready_at := v_now;
     new.pending_needs := public.ops_unmet_needs(new.needs);
-    if new.pending_needs > 0 or old.leaves is not null or old.when_path is not null then
+    if new.pending_needs > 0 or old.leaves is not null or old.when_path is not null or old.for_each is not null then
       new.status := 'blocked';
     end if;
   end if;
@@ -1133,6 +1288,36 @@ end $$;
 comment on function public.ops_cancel_mission(uuid, text) is
   'Cancels what has not started at once and asks running steps to stop with their next renewal: {id, status, steps}. A second call changes nothing. Raises OPS_012.';
 
+create or replace function public.ops_cancel_step(p_id uuid, p_reason text default null) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_now timestamptz := public.ops_clock();
+  v_was text := public.ops_engine_begin();
+  v_step public.ops_mission_steps;
+begin
+  perform public.ops_operators_lock();
+  perform public.ops_lock_missions(array[p_id]);
+  update public.ops_mission_steps s set status = case when s.status = 'running' then s.status else 'cancelled' end, wait_reason = null, updated_at = v_now,
+    cancel_requested_at = coalesce(s.cancel_requested_at, v_now), last_error = coalesce(s.last_error, p_reason)
+  where s.id = p_id and public.ops_is_open(s.status) returning s.* into v_step;
+  if v_step.id is null then
+    select * into v_step from public.ops_mission_steps s where s.id = p_id;
+  elsif v_step.status = 'cancelled' then
+    -- Cancelling the step of a list ends its items too.
+    update public.ops_mission_steps s set status = case when s.status = 'running' then s.status else 'cancelled' end, wait_reason = null, updated_at = v_now,
+      cancel_requested_at = coalesce(s.cancel_requested_at, v_now) where s.parent_id = p_id and public.ops_is_open(s.status);
+    perform public.ops_unblock(v_step.mission_id);
+    perform public.ops_refresh_missions(array[v_step.mission_id]);
+  end if;
+  perform public.ops_engine_end(v_was);
+  if v_step.id is null then
+    perform public.ops_raise('OPS_012', format('there is no step %s', p_id));
+  end if;
+  return jsonb_build_object('id', v_step.id, 'status', v_step.status, 'mission_id', v_step.mission_id);
+end $$;
+comment on function public.ops_cancel_step(uuid, text) is
+  'Cancels a step that has not started at once, with what waits for it, and asks a running one to stop with its next renewal: {id, status, mission_id}. On an ended step it changes nothing. Raises OPS_012.';
+
 create or replace function public.ops_list_dead_letters(p_state text default 'open', p_limit integer default 50, p_before timestamptz default null)
 returns setof public.ops_step_dead_letters language sql stable set search_path = '' as $$
   select d.* from public.ops_step_dead_letters d
@@ -1225,9 +1410,11 @@ language plpgsql set search_path = '' as $$
 declare
   v_was text := public.ops_engine_begin();
 begin
-  if p_key in ('switches', 'worker_policy') then
-    perform public.ops_review_holds();
+  if p_key in ('switches', 'worker_policy', 'budgets') then
+    perform public.ops_review_holds(case p_key when 'budgets' then 'budget' end);
     perform public.ops_wake('ops_steps');
+  elsif p_key = 'schedules' then
+    perform public.ops_schedules_changed();
   elsif p_key in ('proposal_caps', 'auto_approve') then
     update public.ops_mission_proposals p set next_gate_at = '-infinity' where p.status = 'pending' and p.gated_at is null;
     perform public.ops_wake('ops_events');
@@ -1263,17 +1450,19 @@ begin
     return jsonb_build_object('accepted', false, 'schema_version', public.ops_schema_version(),
       'holder', jsonb_build_object('instance', v_holder.instance, 'host', v_holder.host, 'pid', v_holder.pid, 'seen_at', v_holder.seen_at));
   end if;
-  insert into public.ops_executors as o (name, idempotent, risk, local_limit, needs, touches, params_schema, result_schema, updated_at)
+  insert into public.ops_executors as o (name, idempotent, risk, local_limit, needs, touches, exclusive, params_schema, result_schema, updated_at)
   select x ->> 'name', (x #>> '{traits,idempotent}')::boolean, x #>> '{traits,risk}', public.ops_integer(x #> '{traits,local_limit}'),
     array(select jsonb_array_elements_text(coalesce(nullif(x #> '{traits,needs}', 'null'), '[]'))),
-    array(select jsonb_array_elements_text(coalesce(nullif(x #> '{traits,touches}', 'null'), '[]'))), x -> 'params_schema', nullif(x -> 'result_schema', 'null'), v_now
+    array(select jsonb_array_elements_text(coalesce(nullif(x #> '{traits,touches}', 'null'), '[]'))), x #>> '{traits,exclusive}', x -> 'params_schema', nullif(x -> 'result_schema', 'null'), v_now
   from jsonb_array_elements(p_executors) x order by x ->> 'name'
   on conflict (name) do update set
     idempotent = o.idempotent and excluded.idempotent or not o.builtin and excluded.idempotent,
     risk = case when o.builtin and public.ops_risk_rank(o.risk) > public.ops_risk_rank(excluded.risk) then o.risk else excluded.risk end,
     local_limit = excluded.local_limit, needs = excluded.needs,
-    touches = array(select distinct t from unnest(excluded.touches || case when o.builtin then o.touches else '{}' end) t order by t), params_schema = excluded.params_schema, result_schema = excluded.result_schema, updated_at = v_now
-  where (o.params_schema, o.result_schema, o.local_limit, o.needs, o.touches) is distinct from (excluded.params_schema, excluded.result_schema, excluded.local_limit, excluded.needs, excluded.touches)
+    touches = array(select distinct t from unnest(excluded.touches || case when o.builtin then o.touches else '{}' end) t order by t),
+    exclusive = coalesce(excluded.exclusive, case when o.builtin then o.exclusive end), params_schema = excluded.params_schema, result_schema = excluded.result_schema, updated_at = v_now
+  where (o.params_schema, o.result_schema, o.local_limit, o.needs, o.touches, o.exclusive)
+      is distinct from (excluded.params_schema, excluded.result_schema, excluded.local_limit, excluded.needs, excluded.touches, excluded.exclusive)
     or o.risk <> excluded.risk or o.idempotent <> excluded.idempotent;
   delete from public.ops_workers w where w.seen_at < v_now - interval '1 day';
   return jsonb_build_object('accepted', true, 'schema_version', public.ops_schema_version(), 'holder', null);

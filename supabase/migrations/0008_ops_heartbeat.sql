@@ -1,4 +1,4 @@
--- 0008 The heartbeat: one round in one transaction, each phase in its own subtransaction; and the demand radar.
+-- 0008 The heartbeat: one round in one transaction, each phase in its own subtransaction.
 --
 -- Why so: whoever calls it, and however many at once, the result is the same: every phase takes only rows that
 -- nobody else holds and rechecks their state in the write. No model is ever called here. Locks: what the phases
@@ -13,10 +13,12 @@ begin
     when 'reactions' then return public.ops_process_reactions(p_reaction_batch);
     when 'gates' then return public.ops_regate_proposals(p_reaction_batch);
     when 'approvals' then return public.ops_expire_proposals();
+    when 'schedules' then return public.ops_fire_schedules();
     when 'leases' then return public.ops_recover_expired_leases();
     when 'stale' then return public.ops_recover_stale_steps(p_stale_minutes);
     when 'breakers' then return public.ops_check_breakers();
     when 'sweep' then return public.ops_sweep();
+    when 'archive' then return public.ops_archive_some();
   end case;
 exception when others then
   return jsonb_build_object('failure', jsonb_build_object('phase', p_phase,
@@ -28,15 +30,19 @@ comment on function public.ops_run_phase(text, integer, integer, numeric) is
 create or replace function public.ops_sweep() returns jsonb
 language plpgsql set search_path = '' as $$
 declare
+  v_now timestamptz := public.ops_clock(); -- asked once: there may be a row for every root event
   v_count integer;
 begin
   delete from public.ops_limits l where l.key in (
-    select o.key from public.ops_limits o where o.updated_at < public.ops_clock() - interval '40 days' and o.key ~ '^(cooldown|limit|fanout):'
+    select o.key from public.ops_limits o where o.updated_at < v_now - interval '40 days' and o.key ~ '^(cooldown|limit|fanout|radar):'
     order by o.key limit 500 for update skip locked);
   get diagnostics v_count = row_count;
-  return jsonb_build_object('swept', v_count, 'freed', public.ops_review_holds());
+  if public.ops_has_budgets(public.ops_policy_value('budgets')) or exists (select from public.ops_budget_settlements s) then
+    perform public.ops_open_budgets(public.ops_policy_value('budgets'), public.ops_clock());
+  end if;
+  return jsonb_build_object('swept', v_count, 'freed', public.ops_review_holds() + public.ops_free_key_holds(public.ops_policy_value('worker_policy'), public.ops_clock()));
 end $$;
-comment on function public.ops_sweep() is 'Phase: forgets counters nobody has touched for 40 days (the longest window is a month) and queues steps whose hold no longer stands: {swept, freed}.';
+comment on function public.ops_sweep() is 'Phase: forgets counters nobody has touched for 40 days (the longest window is a month) books what ended attempts cost, and queues steps whose hold no longer stands: {swept, freed}.';
 
 -- Breakers: what keeps failing is paused by the loop itself ------------------------------------------------------
 
@@ -91,13 +97,13 @@ comment on function public.ops_check_breakers() is
 
 create or replace function public.ops_phases(p_switches jsonb) returns text[]
 language sql stable set search_path = '' as $$
-  select array(select p.phase from unnest(array['events', 'reactions', 'gates', 'approvals', 'leases', 'stale', 'breakers', 'sweep']) with ordinality p(phase, n)
+  select array(select p.phase from unnest(array['events', 'reactions', 'gates', 'approvals', 'schedules', 'leases', 'stale', 'breakers', 'sweep', 'archive']) with ordinality p(phase, n)
     where not (coalesce(public.ops_switch_mode(p_switches, 'all'), public.ops_switch_mode(p_switches, 'heartbeat'), 'run') in ('drain', 'halt')
-        and p.phase in ('events', 'reactions', 'gates', 'approvals'))
+        and p.phase in ('events', 'reactions', 'gates', 'approvals', 'schedules', 'archive'))
       and not (coalesce(public.ops_switch_mode(p_switches, 'reactions'), 'run') in ('drain', 'halt') and p.phase = 'reactions')
     order by p.n)
 $$;
-comment on function public.ops_phases(jsonb) is 'The phases of a round that no switch has paused, in order. Recovery is never paused.';
+comment on function public.ops_phases(jsonb) is 'The phases of a round that no switch has paused, in order. Recovery is never paused; nothing is deleted while somebody looks for what went wrong.';
 
 create or replace function public.ops_heartbeat(p_event_batch integer default 500, p_reaction_batch integer default 50, p_stale_minutes numeric default null,
   p_source text default 'sql', p_beat_id uuid default null)
@@ -132,7 +138,7 @@ begin
   return v_answer;
 end $$;
 comment on function public.ops_heartbeat(integer, integer, numeric, text, uuid) is
-  'One round: decide events, process reactions, gate again, expire approvals, recover expired leases and stale steps, open breakers, sweep. Answers the counts, failures, and more: call again until it is false, passing beat_id on. Source reactive leaves no row, and raises the wake-up flag for events when nothing is left. Any number at once equal one.';
+  'One round: decide events, process reactions, gate again, expire approvals, fire schedules, recover expired leases and stale steps, open breakers, sweep, archive. Answers the counts, failures, and more: call again until it is false, passing beat_id on. Source reactive leaves no row, and raises the wake-up flag for events when nothing is left. Any number at once equal one.';
 
 create or replace function public.ops_beat_counts(p_phases jsonb) returns jsonb
 language sql immutable set search_path = '' as $$
@@ -142,7 +148,8 @@ language sql immutable set search_path = '' as $$
     'leaseResult', jsonb_build_object('requeued_steps', coalesce(p_phases #> '{leases,requeued_steps}', '0'), 'failed_steps', coalesce(p_phases #> '{leases,failed_steps}', '0')),
     'staleResult', jsonb_build_object('recovered', coalesce(p_phases #> '{stale,recovered}', '0')),
     'gateResult', jsonb_build_object('gated', coalesce(p_phases #> '{gates,gated}', '0'), 'approved', coalesce(p_phases #> '{gates,approved}', '0'),
-      'rejected', coalesce(p_phases #> '{gates,rejected}', '0'), 'expired', coalesce(p_phases #> '{approvals,expired}', '0')))
+      'rejected', coalesce(p_phases #> '{gates,rejected}', '0'), 'expired', coalesce(p_phases #> '{approvals,expired}', '0')),
+    'scheduleResult', jsonb_build_object('fired', coalesce(p_phases #> '{schedules,fired}', '0'), 'missed', coalesce(p_phases #> '{schedules,missed}', '0'), 'unplanned', coalesce(p_phases #> '{schedules,unplanned}', '0')))
 $$;
 comment on function public.ops_beat_counts(jsonb) is 'What the phases answered, in the shape that the endpoint promises.';
 
@@ -175,44 +182,5 @@ begin
   return jsonb_build_object('beat_id', v_beat);
 end $$;
 comment on function public.ops_record_beat_failure(uuid, text, text) is 'Records, in a transaction of its own, that a round was rolled back as a whole: {beat_id}.';
-
--- The demand radar ----------------------------------------------------------------------------------------------
-
-create or replace function public.ops_radar_add(p_signals jsonb)
-returns table ("position" integer, id uuid, created boolean, mentions integer, score numeric, stage text)
-language plpgsql set search_path = '' as $$
-declare
-  v_now timestamptz := public.ops_clock();
-  v_signal record;
-begin
-  for v_signal in
-    select s.n::integer - 1 as n, s.item, coalesce(s.item ->> 'dedupe_key', lower(trim(s.item ->> 'title'))) as key
-    from jsonb_array_elements(p_signals) with ordinality s(item, n) order by key, s.n
-  loop
-    if coalesce(trim(v_signal.item ->> 'title'), '') = '' then
-      perform public.ops_raise('OPS_011', format('signal %s has no title', v_signal.n));
-    end if;
-    "position" := v_signal.n;
-    insert into public.ops_demand_radar as r (dedupe_key, title, description, source, score, tags, evidence, first_seen_at, last_seen_at)
-    values (v_signal.key, v_signal.item ->> 'title', v_signal.item ->> 'description', coalesce(v_signal.item ->> 'source', 'manual'), coalesce((v_signal.item ->> 'score')::numeric, 0),
-      array(select jsonb_array_elements_text(coalesce(v_signal.item -> 'tags', '[]'))),
-      case when v_signal.item ? 'evidence' then jsonb_build_array(v_signal.item -> 'evidence') else '[]' end, v_now, v_now)
-    on conflict (dedupe_key) do update set mentions = r.mentions + 1, last_seen_at = v_now, score = greatest(r.score, excluded.score),
-      description = coalesce(r.description, excluded.description), tags = array(select distinct t from unnest(r.tags || excluded.tags) t order by t),
-      evidence = (select coalesce(jsonb_agg(e.x order by e.n), '[]') from (
-        select x, n from jsonb_array_elements(r.evidence || excluded.evidence) with ordinality a(x, n) order by n desc limit 100) e)
-    returning r.id, r.mentions = 1, r.mentions, r.score, r.stage into id, created, mentions, score, stage;
-    return next;
-  end loop;
-end $$;
-comment on function public.ops_radar_add(jsonb) is
-  'Hears signals [{title, description?, source?, tags?, evidence?, score?, dedupe_key?}]; a known one counts a further mention. A row each, with its place from 0. Raises OPS_011.';
-
-create or replace function public.ops_radar_list(p_stage text default null, p_limit integer default 50)
-returns setof public.ops_demand_radar language sql stable set search_path = '' as $$
-  select r.* from public.ops_demand_radar r where p_stage is null or r.stage = p_stage
-  order by r.score desc, r.mentions desc, r.last_seen_at desc, r.id limit least(p_limit, 1000)
-$$;
-comment on function public.ops_radar_list(text, integer) is 'Signals by weight: score, then mentions, then the latest; of one stage if given.';
 
 insert into public.ops_migrations (version, name) values ('0008', 'ops_heartbeat') on conflict do nothing;

@@ -464,6 +464,11 @@ begin
         public.ops_say_span(coalesce((v_bounds #>> '{rate,per_minutes}')::numeric, 0) * 60),
         coalesce('; the window turns at ' || public.ops_say_when(nullif(l.window_start, '-infinity') + (v_bounds #>> '{rate,per_minutes}')::numeric * interval '1 minute', p_now), ''))
       from (select 1) one left join public.ops_limits l on l.key = 'executor:' || p_executor)
+    when p_reason like 'limit:key:%' then format('the bound per key of executor %s: as many steps as may run for %s', p_executor, substr(p_reason, 12 + length(p_executor)))
+    when p_reason like 'rate:key:%' then format('worker_policy.executors.%s.per_key.rate for %s', p_executor, substr(p_reason, 11 + length(p_executor)))
+    when p_reason like 'budget:unpriced:%' then format('a budget in %s: nothing says what executor %s may cost; set budgets.reserve.%s.%s', split_part(p_reason, ':', 4), p_executor, p_executor, split_part(p_reason, ':', 4))
+    when p_reason like 'budget:%' then coalesce((select format('the budget %s: %s of %s spent, %s reserved; it starts anew at %s', b.budget, b.spent, b.cap, b.reserved, public.ops_say_when(b.ends_at, p_now))
+      from public.ops_list_budgets() b where b.budget = substr(p_reason, 8)), 'a budget that is lifted since')
     when p_reason like 'policy:executor:%' and coalesce(v_policy -> 'blocked_executors', '[]') ? p_executor then format('worker_policy.blocked_executors, which names %s; take it out there', p_executor)
     when p_reason like 'policy:executor:%' then format('worker_policy.allowed_executors, which does not name %s; add it there', p_executor)
     else p_reason
@@ -1059,22 +1064,40 @@ declare
   v_numbers jsonb := public.ops_health_numbers(v_now);
 begin
   return v_numbers - 'oldest_expired_seconds' || (
+    with broken as materialized (select o.invariant, o.entity, o.id from public.ops_check_open(v_now) o),
+    problem as (
+      select p.severe, p.problem from public.ops_health_problems(v_numbers, v_now) p
+      union all
+      select k.severe, k.problem from public.ops_key_problems() k
+      union all
+      select true, format('The data contradicts itself: %s (%s %s). `ops-loop doctor` looks at everything.', replace(b.invariant, '_', ' '), b.entity, min(b.id))
+      from broken b group by b.invariant, b.entity)
     select jsonb_build_object('status', case when bool_or(p.severe) then 'unhealthy' when count(*) > 0 then 'degraded' else 'healthy' end,
-      'problems', coalesce(jsonb_agg(p.problem), '[]'))
-    from public.ops_health_problems(v_numbers, v_now) p);
+      'problems', coalesce(jsonb_agg(p.problem), '[]'), 'violations', (select coalesce(jsonb_agg(distinct b.invariant), '[]') from broken b))
+    from problem p);
 end $$;
 comment on function public.ops_health() is
-  'healthy, degraded or unhealthy, with problems as sentences and the numbers behind them. Cheap: index look-ups only. Reads only.';
+  'healthy, degraded or unhealthy, with problems as sentences, the numbers behind them, and violations: the invariants that what is open breaks. Cheap: index look-ups only. Reads only.';
 
 -- Invariants ----------------------------------------------------------------------------------------------------------
 -- Each function answers (invariant, entity, id, detail), no row on a sound database, from one snapshot. What an operator
 -- may do is no violation: rows that are archived or deleted after their retention prove nothing by being gone.
 
+create or replace function public.ops_shortest_retention(p_policy jsonb) returns interval
+language sql immutable set search_path = '' as $$
+  select least(coalesce((p_policy ->> 'days')::numeric, 90), (select min(r.value::numeric) from jsonb_each_text(p_policy) r)) * interval '1 day'
+$$;
+comment on function public.ops_shortest_retention(jsonb) is 'How long a row stays for certain under a retention policy: its shortest member; 90 days for what it does not name.';
+
 create or replace function public.ops_kept_since(p_now timestamptz) returns timestamptz
 language sql stable set search_path = '' as $$
-  select p_now - coalesce((select min(r.value::numeric) from jsonb_each_text(public.ops_policy_value('retention')) r), 90) * interval '1 day'
+  select greatest(p_now - public.ops_shortest_retention(public.ops_policy_value('retention')), (
+    -- What was let go under an earlier version does not come back with a longer one.
+    select max(v.until - public.ops_shortest_retention(v.value))
+    from (select coalesce(h.value, '{}') as value, lead(h.updated_at) over (order by h.version) as until
+      from public.ops_policy_history h where h.key = 'retention') v))
 $$;
-comment on function public.ops_kept_since(timestamptz) is 'Since when every finished row must still be there: the shortest retention, 90 days without a policy.';
+comment on function public.ops_kept_since(timestamptz) is 'Since when every finished row must still be there: the shortest retention, now and in every version of the policy while it was in force; 90 days without a policy.';
 
 create or replace function public.ops_check_events(p_since timestamptz) returns table (invariant text, entity text, id text, detail jsonb)
 language sql stable set search_path = '' as $$
@@ -1095,7 +1118,8 @@ language sql stable set search_path = '' as $$
   union all
   select 'reaction_done_without_proposal', 'reaction', r.id::text, jsonb_build_object('event_id', r.event_id, 'pattern_id', r.pattern_id, 'proposal_id', r.proposal_id)
   from public.ops_agent_reactions r where r.status = 'done' and (r.proposal_id is null
-    or r.updated_at > p_since and not exists (select from public.ops_mission_proposals p where p.id = r.proposal_id))
+    -- With a dedupe key it may be an earlier proposal, whose time is over.
+    or r.updated_at > p_since and not r.payload ? 'dedupe_key' and not exists (select from public.ops_mission_proposals p where p.id = r.proposal_id))
   union all
   select 'depth_over_limit', 'mission', m.id::text, jsonb_build_object('depth', m.depth, 'max_depth', b.max_depth)
   from (select greatest(8, max(coalesce(public.ops_integer(h.value -> 'max_depth'), 8))) as max_depth from public.ops_policy_history h where h.key = 'loop_limits') b
@@ -1313,12 +1337,60 @@ language sql stable set search_path = '' as $$
 $$;
 comment on function public.ops_check_policies() is 'Policies without their history, and compiled patterns that are not today''s matrix.';
 
-create or replace function public.ops_check_invariants() returns table (invariant text, entity text, id text, detail jsonb)
+create or replace function public.ops_check_open(p_now timestamptz) returns table (invariant text, entity text, id text, detail jsonb)
+language sql stable set search_path = '' set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
+  with running as materialized (
+    select s.id, s.mission_id, s.lease_epoch, s.worker_id from public.ops_mission_steps s where s.status = 'running' order by s.executor, s.id limit 500
+  ), waiting as materialized (
+    (select s.id, s.mission_id from public.ops_mission_steps s where s.status = 'queued' order by s.executor, s.priority, s.ready_at, s.id limit 200)
+    union all (select s.id, s.mission_id from public.ops_mission_steps s where s.status = 'scheduled' and s.wait_reason is null order by s.ready_at limit 200)
+    union all (select s.id, s.mission_id from public.ops_mission_steps s where s.wait_reason is not null order by s.wait_reason, s.priority, s.ready_at, s.id limit 200)
+  ), blocked as materialized (
+    select s.id, s.mission_id, s.needs from public.ops_mission_steps s where s.status = 'blocked' order by s.mission_id limit 200
+  )
+  select 'event_open_with_outcome', 'event', e.id::text, jsonb_build_object('outcome', e.outcome)
+  from (select o.id, o.outcome from public.ops_agent_events o where o.processed_at is null order by o.created_at, o.id limit 500) e where e.outcome is not null
+  union all
+  select 'running_without_attempt', 'step', s.id::text, jsonb_build_object('lease_epoch', s.lease_epoch, 'worker_id', s.worker_id)
+  from running s left join public.ops_action_runs r on r.run_id = s.id::text || ':' || s.lease_epoch where r.status is distinct from 'started'
+  union all
+  select distinct 'mission_status_not_function_of_steps', 'mission', m.id::text, jsonb_build_object('status', m.status, 'open_steps', m.open_steps)
+  from (select r.mission_id from running r union all select w.mission_id from waiting w union all select b.mission_id from blocked b) s
+  join public.ops_missions m on m.id = s.mission_id where m.completed_at is not null or m.open_steps = 0
+  union all
+  select 'blocked_behind_ended_steps', 'step', b.id::text, jsonb_build_object('mission_id', b.mission_id)
+  from blocked b where not exists (select from public.ops_mission_steps n where n.id = any (b.needs) and n.status in ('blocked', 'scheduled', 'queued', 'running'))
+  union all
+  select 'mission_without_approval', 'mission', m.id::text, jsonb_build_object('proposal_id', p.id, 'status', p.status)
+  from (select w.id, w.status from public.ops_mission_proposals w where w.status in ('pending', 'voting') order by w.created_at, w.id limit 200) p
+  join public.ops_missions m on m.proposal_id = p.id
+  union all
+  select 'dead_letter_without_failed_step', 'dead_letter', d.id::text, jsonb_build_object('step_id', s.id, 'step_status', s.status)
+  from (select l.id, l.step_id, l.series from public.ops_step_dead_letters l where l.state = 'open' order by l.created_at desc limit 200) d
+  join public.ops_mission_steps s on s.id = d.step_id where s.status <> 'failed' or s.series <> d.series
+  union all
+  select 'max_running_exceeded', 'executor', x.key, jsonb_build_object('running', r.n, 'max_running', x.value -> 'max_running')
+  from public.ops_policy p cross join lateral jsonb_each(coalesce(p.value -> 'executors', '{}')) x
+  cross join lateral (select count(*) as n, max(s.reserved_at) as latest from public.ops_mission_steps s
+    where s.status = 'running' and s.executor = x.key and s.lease_expires_at > p_now) r
+  where p.key = 'worker_policy' and r.n > public.ops_integer(x.value -> 'max_running') and r.latest > p.updated_at + interval '10 seconds'
+  union all
+  select y.* from public.ops_check_policies() y
+$$;
+comment on function public.ops_check_open(timestamptz) is
+  'The invariants that indexes answer at any size, of what is open: the oldest few hundred of each kind. For health, at every look.';
+
+drop function if exists public.ops_check_invariants();
+create or replace function public.ops_check_invariants(p_cheap boolean default false) returns table (invariant text, entity text, id text, detail jsonb)
 language plpgsql stable set search_path = '' set timezone = 'UTC' set jit = off set work_mem = '64MB' as $$
 declare
   v_now timestamptz := public.ops_clock();
   v_since timestamptz := public.ops_kept_since(v_now);
 begin
+  if p_cheap then
+    return query select o.* from public.ops_check_open(v_now) o limit 1000;
+    return;
+  end if;
   return query
   select c.* from (
     select e.* from public.ops_check_events(v_since) e
@@ -1332,10 +1404,12 @@ begin
     union all select h.* from public.ops_check_holds(v_now) h
     union all select k.* from public.ops_check_caps(v_now) k
     union all select b.* from public.ops_check_bounds() b
+    union all select w.* from public.ops_check_radar() w
+    union all select u.* from public.ops_check_budgets() u
     union all select y.* from public.ops_check_policies() y) c
   limit 1000;
 end $$;
-comment on function public.ops_check_invariants() is
-  'What must never be: (invariant, entity, id, detail), no row on a sound database, at most 1,000 otherwise. One snapshot, so it may run beside a working loop; reads whole tables.';
+comment on function public.ops_check_invariants(boolean) is
+  'What must never be: (invariant, entity, id, detail), no row on a sound database, at most 1,000 otherwise. One snapshot, so it may run beside a working loop; reads whole tables. p_cheap looks only at what is open, by index: milliseconds at any size.';
 
 insert into public.ops_migrations (version, name) values ('0009', 'ops_insight') on conflict do nothing;

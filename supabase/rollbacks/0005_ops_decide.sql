@@ -11,7 +11,7 @@ begin
       'ops_emit_events', 'ops_event_problem', 'ops_emit_event', 'ops_raise_event', 'ops_raise_mission_event',
       'ops_raise_proposal_event', 'ops_events_wake', 'ops_event_reopened', 'ops_replay_events',
       'ops_event_document', 'ops_candidates', 'ops_evaluate', 'ops_bound_keys', 'ops_loop_bound',
-      'ops_ask_bounds', 'ops_take_bounds', 'ops_apply_bounds', 'ops_render_reaction', 'ops_params_problem',
+      'ops_fan_out', 'ops_weigh_bounds', 'ops_ask_bounds', 'ops_take_bounds', 'ops_apply_bounds', 'ops_render_reaction', 'ops_params_problem',
       'ops_decide_batch', 'ops_decide_one', 'ops_type_weight', 'ops_take_batch', 'ops_decide_taken',
       'ops_decide_events')
   loop

@@ -11,7 +11,7 @@ begin
   for v_function in select p.oid::regprocedure as name from pg_catalog.pg_proc p
     where p.pronamespace = 'public'::regnamespace and p.proname in (
       'ops_check_template', 'ops_content_hash', 'ops_proposal_arrives', 'ops_create_proposals',
-      'ops_create_proposal', 'ops_is_untrusted', 'ops_assess', 'ops_window_start', 'ops_counted',
+      'ops_create_proposal', 'ops_is_untrusted', 'ops_assess_templates', 'ops_assess', 'ops_window_start', 'ops_counted',
       'ops_cap_verdict', 'ops_approval_verdict', 'ops_gate_batch', 'ops_lock_caps', 'ops_gate_proposal',
       'ops_gate_one', 'ops_regate_proposals', 'ops_proposal_receipt', 'ops_decide_proposal', 'ops_person',
       'ops_approve_proposal', 'ops_reject_proposal', 'ops_check_approval', 'ops_proposal_edited',

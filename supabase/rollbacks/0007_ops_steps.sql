@@ -17,7 +17,7 @@ begin
       'ops_ready_step', 'ops_ready_steps', 'ops_skip_step', 'ops_satisfy', 'ops_refresh_missions',
       'ops_lock_missions', 'ops_hold_reason', 'ops_executor_hold', 'ops_executor_quota', 'ops_hold_steps',
       'ops_let_go', 'ops_hold_stands', 'ops_review_holds', 'ops_claim_quotas', 'ops_promote_due',
-      'ops_claim_steps', 'ops_hold_switched', 'ops_worker_idle', 'ops_renew_leases', 'ops_is_halted',
+      'ops_pick_steps', 'ops_refuse_ready', 'ops_items_of', 'ops_spread_step', 'ops_gather_step', 'ops_cancel_step', 'ops_claim_steps', 'ops_hold_switched', 'ops_own_name', 'ops_worker_idle', 'ops_renew_leases', 'ops_is_halted',
       'ops_complete_steps', 'ops_raise_step_events', 'ops_failure_verdict', 'ops_settle', 'ops_after_end',
       'ops_unblock', 'ops_unmet_needs', 'ops_fail_steps', 'ops_release_steps', 'ops_within_reach',
       'ops_recover_expired_leases', 'ops_recover_stale_steps', 'ops_repair_missions', 'ops_step_edited',

@@ -1,7 +1,8 @@
 -- Takes 0009 back: nothing explains, traces, counts or checks any more; no row is touched. 0019 names these functions
 -- in its list of grants and passes over those that are missing.
 
-drop function if exists public.ops_check_invariants();
+drop function if exists public.ops_check_invariants(boolean);
+drop function if exists public.ops_check_open(timestamptz);
 drop function if exists public.ops_check_policies();
 drop function if exists public.ops_check_bounds();
 drop function if exists public.ops_check_caps(timestamptz);
@@ -15,6 +16,7 @@ drop function if exists public.ops_check_missions();
 drop function if exists public.ops_check_proposals(timestamptz);
 drop function if exists public.ops_check_events(timestamptz);
 drop function if exists public.ops_kept_since(timestamptz);
+drop function if exists public.ops_shortest_retention(jsonb);
 drop function if exists public.ops_health();
 drop function if exists public.ops_health_problems(jsonb, timestamptz);
 drop function if exists public.ops_health_numbers(timestamptz);

@@ -19,7 +19,7 @@ import { Scope } from '../../local/worker/scope.js';
 import { ExecutorRegistration, StepEvent } from '../../supabase/client/schemas/inputs.js';
 
 export type Surroundings = {
-  db?: ExecutorDatabase;
+  db?: Partial<ExecutorDatabase>;
   policies?: Policies;
   secrets?: Record<string, string>;
   workspace?: string;
@@ -78,18 +78,20 @@ function stepOf(
     timeout_seconds: null,
     role: role ?? null,
     traceparent: null,
+    dry_run: false,
   };
 }
 
-const noDatabase = new Proxy({} as ExecutorDatabase, {
-  get: (_, call) => () =>
-    Promise.reject(new Error(`this test gave the executor no database (${String(call)})`)),
-});
+const databaseOf = (given: Partial<ExecutorDatabase>) =>
+  new Proxy(given as ExecutorDatabase, {
+    get: (calls, call: keyof ExecutorDatabase) =>
+      calls[call] ?? (() => Promise.reject(new Error(`this test gave the executor no database (${call})`))),
+  });
 
 function surroundings({ db, policies, secrets = {}, workspace }: Surroundings) {
   return {
     log: pino({ level: 'silent' }),
-    db: db ?? noDatabase,
+    db: databaseOf(db ?? {}),
     secrets: (name: string) => secrets[name],
     policies: policies ?? { worker_policy: {}, agent_roles: {} },
     workspace: workspace ?? process.cwd(),

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { projectRoot } from '../../local/env.js';
+import { planSchedules } from '../../supabase/client/schedules.js';
 import { noop, only, ref, useEngine } from '../sql/engine-kit.js';
 import { advanceClock } from '../support/clock.js';
 
@@ -76,6 +77,30 @@ describe('the events that the loop raises', () => {
     const results = [{ ...ref(only(await engine.claim())), result: {}, events: [{ type: 'not a type' }] }];
     await engine.db.sql('select ops_complete_steps($1, $2)', ['w', JSON.stringify(results)]);
   };
+  const money = async (): Promise<void> => {
+    await engine.setPolicy('budgets', { global: { runs_per_day: 5 } });
+    await engine.mission(Array.from({ length: 6 }, (_, n) => noop(`n${n}`, { depends_on: [] })));
+    await engine.claim(4);
+    await engine.complete(await engine.claim(4));
+    await engine.db.sql("delete from ops_policy where key = 'budgets'");
+  };
+  const radar = async (): Promise<void> => {
+    await engine.mission([noop('hears')]);
+    const [step] = await engine.claim();
+    const held = { stepId: step?.id, leaseEpoch: step?.lease_epoch };
+    const signals = ['a', 'b'].map((title) => ({ title }));
+    const [from, into] = await engine.port.radarAdd({ signals, ...held });
+    await engine.port.radarMove({ id: from?.id ?? '', stage: 'validating', reason: 'asked for', ...held });
+    await engine.port.radarMerge({ from: from?.id ?? '', into: into?.id ?? '', actor: 'anna' });
+  };
+  const clock = async (): Promise<void> => {
+    await engine.setPolicy('schedules', {
+      schedules: [{ id: 'hourly', cron: '0 * * * *', missed: 'skip', event: { type: 'report:due' } }],
+    });
+    await planSchedules(engine.port);
+    await advanceClock(engine.db.sql, '3 hours');
+    await engine.beat();
+  };
   const people = async (): Promise<void> => {
     await engine.setPolicy('auto_approve', { enabled: false });
     await engine.port.approveProposal({ id: (await propose()).id, actor: 'anna' });
@@ -122,7 +147,7 @@ describe('the events that the loop raises', () => {
     await engine.beat();
   };
   const collect = async (): Promise<Seen> => {
-    for (const stage of [steps, people, chains, trouble]) await stage();
+    for (const stage of [steps, money, radar, clock, people, chains, trouble]) await stage();
     return engine.db.sql("select type, data from ops_agent_events where source = 'ops-loop'");
   };
 
@@ -130,17 +155,14 @@ describe('the events that the loop raises', () => {
     new RegExp(`^${pattern.replaceAll('*', '[a-z_]+')}$`).test(type);
   const rowsOf = (type: string): Row[] => rows.filter((row) => matches(row.type, type));
 
-  test.each(rows.filter(({ type }) => !type.startsWith('radar:')))(
-    '$type is raised with its members',
-    async ({ type, members }) => {
-      const events = (await seen()).filter(
-        (event) => matches(type, event.type) && rowsOf(event.type)[0]?.type === type,
-      );
-      expect(events.length, `an event of type ${type}`).toBeGreaterThan(0);
-      const always = members.filter((member) => !member.endsWith('?'));
-      for (const { data } of events) expect(Object.keys(data)).toEqual(expect.arrayContaining(always));
-      const known = members.map((member) => member.replace('?', ''));
-      expect([...new Set(events.flatMap(({ data }) => Object.keys(data)))].sort()).toEqual(known.sort());
-    },
-  );
+  test.each(rows)('$type is raised with its members', async ({ type, members }) => {
+    const events = (await seen()).filter(
+      (event) => matches(type, event.type) && rowsOf(event.type)[0]?.type === type,
+    );
+    expect(events.length, `an event of type ${type}`).toBeGreaterThan(0);
+    const always = members.filter((member) => !member.endsWith('?'));
+    for (const { data } of events) expect(Object.keys(data)).toEqual(expect.arrayContaining(always));
+    const known = members.map((member) => member.replace('?', ''));
+    expect([...new Set(events.flatMap(({ data }) => Object.keys(data)))].sort()).toEqual(known.sort());
+  });
 });

@@ -175,6 +175,21 @@ const guards: [name: string, guard: Guard, hunt: Hunt, notices: RegExp][] = [
     /steps run/,
   ],
   [
+    'the lock of the budgets',
+    { fn: 'ops_open_budgets', out: [['order by b.key for update', 'order by b.key']] },
+    race('a budget is never passed'),
+    /steps run, the budget/,
+  ],
+  [
+    'the lock of a key',
+    {
+      fn: 'ops_keep_within_keys',
+      out: [["not pg_try_advisory_xact_lock(hashtextextended('ops key ' || v_key.key, 0))", 'false']],
+    },
+    race('one key runs one step'),
+    /steps run under one key/,
+  ],
+  [
     'the second look at the lease in recovery',
     { fn: 'ops_settle', out: [[expired, '']] },
     () =>

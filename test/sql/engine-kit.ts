@@ -65,6 +65,10 @@ const tables = [
   'ops_limits',
   'ops_heartbeats',
   'ops_demand_radar',
+  'ops_budgets',
+  'ops_budget_settlements',
+  'ops_schedule_slots',
+  'ops_schedule_plans',
 ];
 
 // Deleting a few rows is several times quicker than truncating their tables; the mark lets open rows go too.
@@ -72,7 +76,8 @@ const clean = `
   select set_config('ops.engine', 'on', true);
   ${tables.map((table) => `delete from ${table};`).join(' ')}
   update ops_wakeups set waiting = false;
-  delete from ops_policy where key in ('switches', 'loop_limits', 'approvals', 'budgets');
+  delete from ops_policy where key in ('switches', 'loop_limits', 'approvals', 'budgets', 'schedules');
+  update ops_executors set exclusive = null where exclusive is not null and name = 'noop';
   update ops_test.clock set shift = '0', fixed_at = null;
 `;
 
@@ -123,6 +128,11 @@ export function useEngine(options: DatabaseOptions = {}) {
     },
     /** Empties the tables, opens the policies that are tightened seldom, and sets the clock right. */
     reset: () => db.sql(clean),
+    /** Empties the tables and leaves the policies as they are. */
+    forget: () =>
+      db.sql(
+        `select set_config('ops.engine', 'on', true); ${tables.map((table) => `delete from ${table};`).join(' ')}`,
+      ),
     setPolicy,
     mission,
     steps,
@@ -159,6 +169,12 @@ export function useEngine(options: DatabaseOptions = {}) {
     },
   };
 }
+
+/** Rounds of each race: a few here, a hundred by `npm run test:races`. */
+export const raceRounds = Number(process.env.OPS_TEST_ROUNDS ?? 5);
+/** So many at once. */
+export const race = <T>(count: number, work: (n: number) => Promise<T>): Promise<T[]> =>
+  Promise.all(Array.from({ length: count }, (_, n) => work(n)));
 
 export const ref = ({ id, lease_epoch }: Lease) => ({ step_id: id, lease_epoch });
 

@@ -114,6 +114,7 @@ describe('the answer', () => {
       leaseResult: { requeued_steps: 0, failed_steps: 0 },
       staleResult: { recovered: 0 },
       gateResult: { gated: 0, approved: 0, rejected: 0, expired: 0 },
+      scheduleResult: { fired: 0, missed: 0, unplanned: 0 },
       failures: [],
       phases: expect.any(Number),
     });
@@ -145,6 +146,7 @@ describe('the answer', () => {
           leaseResult: { requeued_steps: 0, failed_steps: 0 },
           staleResult: { recovered: 0 },
           gateResult: { gated: 0, approved: 0, rejected: 0, expired: 0 },
+          scheduleResult: { fired: 0, missed: 0, unplanned: 0 },
         },
         failures: [],
       },

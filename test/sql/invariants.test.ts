@@ -92,6 +92,7 @@ async function liveThroughADay(): Promise<void> {
   await propose('tried once', [noop('a', next)]);
   await fail('retryable');
   const [waiting, other] = await port.listProposals({ status: 'pending' });
+  await port.radarAdd({ signals: [{ title: 'a wish' }] });
   await port.approveProposal({ id: waiting?.id ?? '' });
   await port.rejectProposal({ id: other?.id ?? '' });
   await propose('held', [noop('a'), noop('b')]);
@@ -106,6 +107,13 @@ afterAll(() => client.close());
 
 /** What is found after some statements that no guard could stop; everything is rolled back. */
 async function violations(...statements: string[]): Promise<string[]> {
+  return (await lookAt(statements)).whole;
+}
+
+/** The same, by the whole check, by the cheap one, and by what health says. */
+async function lookAt(
+  statements: string[],
+): Promise<{ whole: string[]; cheap: string[]; health: { status: string; violations: string[] } }> {
   const session = await database.pool.connect();
   try {
     await session.query(
@@ -116,9 +124,10 @@ async function violations(...statements: string[]): Promise<string[]> {
       if (rowCount === 0) throw new Error(`nothing to spoil: ${statement}`);
     }
     const { rows } = await session.query(
-      'select distinct invariant from public.ops_check_invariants() order by 1',
+      `select array(select distinct invariant from public.ops_check_invariants() order by 1) as whole,
+         array(select distinct invariant from public.ops_check_invariants(p_cheap => true) order by 1) as cheap, public.ops_health() as health`,
     );
-    return rows.map(({ invariant }) => String(invariant));
+    return rows[0];
   } finally {
     await session.query('rollback');
     session.release();
@@ -296,6 +305,47 @@ const spoiled: [invariant: string, ...statements: string[]][] = [
     'policy_not_in_history',
     `update public.ops_policy set value = '{"daily_limit":1000}' where key = 'proposal_caps'`,
   ],
+  [
+    'budget_reserve_adrift',
+    `insert into public.ops_budgets (key, budget, unit, cap, starts_at, ends_at, reserved) values ('global:usd:day:2026-03-04', 'global:usd:day', 'usd', 10, ${now}, ${now}, 4)`,
+  ],
+  ['evidence_beyond_mentions', `update public.ops_demand_radar set mentions = 0`],
+  ['merged_signal_open', `update public.ops_demand_radar set merged_into = gen_random_uuid()`],
+  ['patterns_not_compiled', `update public.ops_policy_patterns set revision = 0`],
+];
+
+/** Those that health looks at each time, on what is open. */
+const quick: typeof spoiled = [
+  [
+    'event_open_with_outcome',
+    `update public.ops_agent_events set processed_at = null where type = 'step:noop:succeeded'`,
+  ],
+  ['running_without_attempt', `delete from public.ops_action_runs where status = 'started'`],
+  [
+    'mission_status_not_function_of_steps',
+    `update public.ops_missions set status = 'succeeded', completed_at = ${now} where title = 'held'`,
+  ],
+  [
+    'blocked_behind_ended_steps',
+    `update public.ops_mission_steps set needs = array[${succeededStep}] where status = 'blocked'`,
+  ],
+  [
+    'mission_without_approval',
+    `update public.ops_mission_proposals set status = 'pending' where title = 'held'`,
+  ],
+  [
+    'dead_letter_without_failed_step',
+    `update public.ops_step_dead_letters set state = 'open', resolved_at = null where state = 'requeued'`,
+  ],
+  [
+    'max_running_exceeded',
+    `update public.ops_mission_steps set reserved_at = ${now}, lease_expires_at = 'infinity' where status = 'running'`,
+    `update public.ops_policy set value = '{"executors":{"noop":{"max_running":0}}}' where key = 'worker_policy'`,
+  ],
+  [
+    'policy_not_in_history',
+    `update public.ops_policy set value = '{"daily_limit":1000}' where key = 'proposal_caps'`,
+  ],
   ['patterns_not_compiled', `update public.ops_policy_patterns set revision = 0`],
 ];
 
@@ -322,12 +372,29 @@ describe('the invariants', () => {
 
   it('are each shown to fire', async () => {
     const { source } = await database.one<{ source: string }>(
-      `select string_agg(prosrc, ' ') as source from pg_proc where proname ~ '^ops_check_(events|proposals|missions|steps|needs|attempts|leases|dead_letters|holds|caps|bounds|policies)$'`,
+      `select string_agg(prosrc, ' ') as source from pg_proc where proname ~ '^ops_check_(events|proposals|missions|steps|needs|attempts|leases|dead_letters|holds|caps|bounds|budgets|radar|policies)$'`,
     );
     const named = [...source.matchAll(/(?:select|then|else) '([a-z]+(?:_[a-z]+)+)'/g)].map(
       ([, name]) => name,
     );
     expect(new Set(named)).toEqual(new Set(spoiled.map(([name]) => name)));
+  });
+
+  it.each(quick)('find %s at a glance as well, and health names it', async (invariant, ...statements) => {
+    const { whole, cheap, health } = await lookAt(statements);
+    expect(cheap).toContain(invariant);
+    expect(whole).toEqual(expect.arrayContaining(cheap));
+    expect(health).toMatchObject({ status: 'unhealthy', violations: cheap });
+  });
+
+  it('at a glance are each shown to fire', async () => {
+    const { source } = await database.one<{ source: string }>(
+      "select string_agg(prosrc, ' ') as source from pg_proc where proname in ('ops_check_open', 'ops_check_policies')",
+    );
+    const named = [...source.matchAll(/select (?:distinct )?'([a-z]+(?:_[a-z]+)+)'/g)].map(
+      ([, name]) => name,
+    );
+    expect(new Set(named)).toEqual(new Set(quick.map(([name]) => name)));
   });
 
   it('let finished missions stand without their steps, and old rows be gone', async () => {

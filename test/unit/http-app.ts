@@ -23,7 +23,22 @@ export const secrets = {
 };
 
 type Line = Record<string, unknown>;
-export type TestApp = { app: App; calls: [string, unknown][]; lines: Line[] };
+/** `calls` are those of handlers; what gates and sessions ask stands in `doorCalls`. */
+export type TestApp = {
+  app: App;
+  calls: [string, unknown][];
+  doorCalls: [string, unknown][];
+  lines: Line[];
+};
+
+const doorMethods = [
+  'seeSecrets',
+  'checkKey',
+  'takeRate',
+  'openSession',
+  'checkSession',
+  'endSession',
+] as const;
 
 /** Each method records its call and answers what `answers` has under its name. */
 export function testApp(
@@ -32,12 +47,13 @@ export function testApp(
   at: () => Date = () => now,
 ): TestApp {
   const calls: TestApp['calls'] = [];
+  const doorCalls: TestApp['calls'] = [];
   const lines: Line[] = [];
   const keep = (fields: Line) => void lines.push(fields);
   const all: Record<string, (args: never) => unknown> = { ...ordinaryAnswers, ...answers };
   const port = new Proxy({} as OpsPort, {
     get: (_, name: string) => async (args: unknown) => {
-      calls.push([name, args]);
+      (doorMethods.some((known) => known === name) ? doorCalls : calls).push([name, args]);
       const method = all[name];
       if (method === undefined) throw new Error(`no answer for ${name}`);
       return method(args as never);
@@ -49,7 +65,7 @@ export function testApp(
     log: { info: keep, warn: keep, error: keep },
     now: at,
   });
-  return { app, calls, lines };
+  return { app, calls, doorCalls, lines };
 }
 
 export const round = {
@@ -61,6 +77,7 @@ export const round = {
   leaseResult: { requeued_steps: 0, failed_steps: 0 },
   staleResult: { recovered: 0 },
   gateResult: { gated: 0, approved: 0, rejected: 0, expired: 0 },
+  scheduleResult: { fired: 0, missed: 0, unplanned: 0 },
   phases: 7,
   failures: [],
 };
@@ -78,14 +95,22 @@ export const health = {
   open_dead_letters: 0,
   workers: 1,
   problems: [],
+  violations: [],
 };
 
 const ordinaryAnswers = {
+  seeSecrets: () => ({ OPS_API_KEY: 3_600, CRON_SECRET: 3_600 }),
+  checkKey: () => null,
+  takeRate: () => ({ allowed: true, left: 1, retry_after_seconds: 0 }),
+  openSession: () => ({ opened: true, expires_at: new Date(now.getTime() + 12 * 3_600_000).toISOString() }),
+  checkSession: () => ({ label: 'dashboard', scope: 'operator', key_id: null, lives_seconds: 3_600 }),
+  endSession: () => ({ ended: true }),
   heartbeat: () => round,
   health: () => health,
   status: () => ({ events: {} }),
   listProposals: () => [],
   listDeadLetters: () => [],
+  radarTop: () => [],
   emitEvents: ({ events }: { events: unknown[] }) =>
     events.map((_, position) => ({ position, id: someId, created: true, duplicate_of: null })),
   approveProposal: () => ({

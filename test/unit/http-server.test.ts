@@ -56,7 +56,13 @@ describe('the local server', () => {
   });
 
   it('prints a sign-in link whose token opens one session', async () => {
-    const { url } = await serve(testApp(undefined, undefined, () => new Date()));
+    const places = new Set<string>();
+    const openSession = ({ signInHash }: { signInHash: string }) => {
+      const opened = !places.has(signInHash);
+      places.add(signInHash);
+      return { opened, expires_at: opened ? new Date(Date.now() + 3_600_000).toISOString() : null };
+    };
+    const { url } = await serve(testApp({ openSession }, undefined, () => new Date()));
     const link = signInUrl(url, apiKey);
     const [page, token] = link.split('#key=');
     expect(page).toBe(`${url}/`);
@@ -108,6 +114,7 @@ describe('the local heartbeat', () => {
     leaseResult: { requeued_steps: 0, failed_steps: 0 },
     staleResult: { recovered: 0 },
     gateResult: { gated: 0, approved: 0, rejected: 0, expired: 0 },
+    scheduleResult: { fired: 0, missed: 0, unplanned: 0 },
     phases: 7,
     failures: [],
   };

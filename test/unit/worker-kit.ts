@@ -88,6 +88,7 @@ export function claimed(over: Partial<ClaimedStep> = {}): ClaimedStep {
     timeout_seconds: null,
     role: null,
     traceparent: null,
+    dry_run: false,
     ...over,
   };
 }

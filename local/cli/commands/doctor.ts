@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { OpsPort } from '../../../supabase/client/port.js';
+import { variableOf } from '../../env.js';
 import type { DoctorContext, Executor } from '../../executors/contract.js';
 import type { AddCommand } from '../command.js';
 import { exitCodes } from '../exit-codes.js';
@@ -15,7 +16,7 @@ const shown = 10;
 export const addDoctor: AddCommand = (program, bind) => {
   program
     .command('doctor')
-    .description('look for what is wrong: schema, health, every invariant of the data, executors')
+    .description('look for what is wrong: schema, health, every invariant of the data, keys, executors')
     .action(
       bind(async ({ out, env, connect }) => {
         const { verifyMigrations } = await import('../../migrations.js');
@@ -31,11 +32,13 @@ export const addDoctor: AddCommand = (program, bind) => {
           ),
           verdict('health', (await port.health()).problems),
           verdict('invariants', await violations(port)),
+          aged(await port.keyProblems()),
           verdict(
             'executors',
             await ailments(
               port,
               registry.names.flatMap((name) => registry.get(name) ?? []),
+              variableOf(env()),
             ),
           ),
         ];
@@ -43,7 +46,10 @@ export const addDoctor: AddCommand = (program, bind) => {
         out.show({ ok, checks }, () =>
           table(
             ['check', 'result'],
-            checks.map(({ check, ok, findings }) => [check, ok ? 'ok' : findings.join('\n')]),
+            checks.map(({ check, ok, findings }) => [
+              check,
+              findings.length === 0 && ok ? 'ok' : findings.join('\n'),
+            ]),
             out.paint,
           ),
         );
@@ -58,6 +64,13 @@ const verdict = (check: string, findings: string[]): Check => ({
   findings,
 });
 
+/** A key that is soon too old is said; one that is too old fails. */
+const aged = (problems: Awaited<ReturnType<OpsPort['keyProblems']>>): Check => ({
+  check: 'keys',
+  ok: !problems.some(({ severe }) => severe),
+  findings: problems.map(({ problem }) => problem),
+});
+
 async function violations(port: OpsPort): Promise<string[]> {
   const found = await port.checkInvariants({}, { deadlineMs: invariantsDeadlineMs });
   const lines = found
@@ -67,10 +80,15 @@ async function violations(port: OpsPort): Promise<string[]> {
 }
 
 /** What executors find missing on this machine: programs, variables. */
-async function ailments(port: OpsPort, executors: Executor[]): Promise<string[]> {
+async function ailments(
+  port: OpsPort,
+  executors: Executor[],
+  variable: (name: string) => string | undefined,
+): Promise<string[]> {
   const { worker_policy, agent_roles } = await port.workerConfig();
   const context: DoctorContext = {
-    secret: (name) => process.env[name],
+    secret: variable,
+    setting: variable,
     workspace: join(process.cwd(), '.ops-loop', 'workspace'),
     config: { worker_policy, agent_roles },
   };

@@ -7,18 +7,27 @@ import type { AddCommand, Bind } from '../command.js';
 import { exitCodes } from '../exit-codes.js';
 import { table } from '../output.js';
 import { relativeTime } from '../times.js';
+import { addDiff } from './policy-diff.js';
+import { addApply, addExport } from './policy-files.js';
 import { addHistory } from './policy-history.js';
+import { addSimulate } from './policy-simulate.js';
+import { addTest } from './policy-test.js';
 
 export const policyKey = () => new Argument('<key>', 'the policy').choices(policyKeys);
 const valueHelp = 'JSON in place, @file, or - for stdin';
 
 export const addPolicy: AddCommand = (program, bind) => {
-  const policy = program.command('policy').description('read, set, check and roll back policies');
+  const policy = program.command('policy').description('read, set, check, simulate and roll back policies');
   addGet(policy, bind);
   addSet(policy, bind);
   addValidate(policy, bind);
+  addSimulate(policy, bind);
+  addTest(policy, bind);
   addHistory(policy, bind);
+  addDiff(policy, bind);
   addRollback(policy, bind);
+  addExport(policy, bind);
+  addApply(policy, bind);
 };
 
 function addGet(policy: Command, bind: Bind): void {

@@ -6,7 +6,7 @@ import type { Output } from '../output.js';
 import { table } from '../output.js';
 
 /** Shown as set or not set, never by value. */
-const hidden = /KEY|SECRET|URL/;
+const hidden = /KEY|SECRET|URL|TOKEN/;
 
 type Variable = { name: string; set: boolean; value: string | null };
 

@@ -62,6 +62,8 @@ export const ExecutorRegistration = z.strictObject({
     local_limit: z.int().positive().nullable().optional(),
     needs: z.array(z.string()).optional(),
     touches: z.array(z.enum(['secrets', 'outside'])).optional(),
+    /** A parameter: one step at a time per value of it. */
+    exclusive: z.string().max(200).nullable().optional(),
   }),
 });
 
@@ -77,15 +79,56 @@ export const DeadLetterFilter = z.strictObject({
 export const RadarInput = z.strictObject({
   title: z.string().min(1).max(500),
   description: z.string().max(20_000).optional(),
-  source: z.string().max(200).optional(),
+  source: z.string().min(1).max(200).optional(),
+  /** Who says so, and where it can be read. What the sender claims: shown, never acted on. */
+  by: z.string().min(1).max(200).nullable().optional(),
+  link: z
+    .string()
+    .max(2_000)
+    .regex(/^[hH][tT][tT][pP][sS]?:\/\/\S+$/)
+    .nullable()
+    .optional(),
   tags: z.array(z.string().max(100)).max(50).optional(),
+  /** Whatever was said, kept with the mention; of more than 2,000 bytes the beginning. */
   evidence: z.json().optional(),
-  score: z.number().optional(),
-  dedupe_key: z.string().max(500).optional(),
+  /** Multiplies the score of a signal that is new; a known one keeps its own. */
+  weight: z.number().min(0).max(100).optional(),
+  /** Same key, same signal. The title by default. */
+  dedupe_key: z.string().min(1).max(500).optional(),
+  /** Same key, same mention: counted once. */
+  mention_key: z.string().min(1).max(500).optional(),
+});
+
+/** The slots of one schedule up to `until`, computed under one version of the policy. */
+export const SlotPlan = z.strictObject({
+  id: z.string(),
+  revision: z.int(),
+  until: z.iso.datetime({ offset: true }),
+  slots: z.array(z.iso.datetime({ offset: true })),
+});
+
+/** What a worker says of one model provider. Times are distances in milliseconds, for the database's own clock. */
+export const LlmReport = z.strictObject({
+  provider: z.string(),
+  model: z.string().nullable(),
+  state: z.enum(terms.llmStates),
+  failures: z.int(),
+  calls: z.int(),
+  failed_calls: z.int(),
+  latency_p50_ms: z.number().nullable(),
+  latency_p95_ms: z.number().nullable(),
+  opened_ms_ago: z.number().nullable(),
+  asked_again_in_ms: z.number().nullable(),
+  last_error: z.string().nullable(),
+  last_error_ms_ago: z.number().nullable(),
+  last_success_ms_ago: z.number().nullable(),
+  /** The last reset that it has carried out. */
+  reset_done: z.int(),
 });
 
 export type EventInput = z.input<typeof EventInput>;
 export type StepResult = z.input<typeof StepResult>;
 export type StepFailure = z.input<typeof StepFailure>;
+export type LlmReport = z.infer<typeof LlmReport>;
 export type LeaseRef = z.infer<typeof LeaseRef>;
 export type ExecutorRegistration = z.infer<typeof ExecutorRegistration>;

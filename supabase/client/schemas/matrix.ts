@@ -50,11 +50,21 @@ export const TemplateStep = z.strictObject({
   max_retries: whole(1, 100).optional(),
   timeout_seconds: z.number().positive().max(604_800).optional(),
   on_failure: z.enum(['stop', 'continue']).optional(),
+  /** One step per item of a list; `item` and `index` stand in its params. Its result is the list of theirs. */
+  for_each: z
+    .strictObject({
+      items: z.union([text(1000), z.array(z.json()).max(1000)]),
+      /** More items fail the step; 100 by default. */
+      max: whole(1, 1000).optional(),
+    })
+    .optional(),
 });
 
 export const Template = z.strictObject({
   title: text(500),
   risk_level: risk.optional(),
+  /** Goes through every state; no executor is called. */
+  dry_run: z.boolean().optional(),
   steps: z.array(TemplateStep).min(1).max(100),
 });
 
@@ -79,6 +89,8 @@ export const Pattern = z.strictObject({
     })
     .optional(),
   dedupe_key: text(1000).optional(),
+  /** Share of its firings that run for real; the others are dry runs. */
+  canary: z.number().min(0).max(1).optional(),
   /** Lets a pattern that starts with a wildcard match the loop's own events. */
   allow_system: z.boolean().optional(),
   template: Template,

@@ -28,6 +28,8 @@ export const BeatRound = z.object({
   leaseResult: z.object({ requeued_steps: count, failed_steps: count }),
   staleResult: z.object({ recovered: count }),
   gateResult: z.object({ gated: count, approved: count, rejected: count, expired: count }),
+  /** `unplanned`: schedules whose coming slots somebody has to compute. */
+  scheduleResult: z.object({ fired: count, missed: count, unplanned: count }),
   /** Phases that ran: a switch may have paused some. */
   phases: count,
   failures: z.array(z.object({ phase: z.string(), code: z.string(), message: z.string() })),
@@ -58,6 +60,8 @@ export const ClaimedStep = z.object({
   timeout_seconds: count.nullable(),
   role: z.string().nullable(),
   traceparent: z.string().nullable(),
+  /** It goes through every state, and its executor is not called. */
+  dry_run: z.boolean(),
 });
 export const Renewal = z.object({
   step_id: z.uuid(),
@@ -141,27 +145,97 @@ export const ProposalRow = z.object({
   created_at: timestamp,
 });
 
+/** Two tokens for `/api/ops/links/<token>`; the database keeps their hashes only. */
+export const ApprovalLinks = z.object({
+  approve: z.string(),
+  reject: z.string(),
+  proposal_id: z.uuid(),
+  title: z.string().nullable(),
+  risk: z.string().nullable(),
+  expires_at: timestamp,
+});
+export const LinkLook = z.object({
+  verdict: z.enum(['approve', 'reject']),
+  actor: z.string(),
+  expires_at: timestamp,
+  state: z.enum(['open', 'used', 'ended', 'expired', 'gone', 'decided', 'changed']),
+  /** The state in words; null while it is open. */
+  why_not: z.string().nullable(),
+  proposal_id: z.uuid(),
+  title: z.string().nullable(),
+  risk: z.string().nullable(),
+  status: z.enum(terms.proposalStatuses).nullable(),
+  reason: z.string().nullable(),
+  created_at: timestamp.nullable(),
+  pattern_id: z.string().nullable(),
+  /** What would run; null unless the link is open. */
+  template: json,
+});
+export const LinkUse = ProposalReceipt.extend({ verdict: z.enum(['approve', 'reject']) });
+/** `counted` is false when the proposal was decided before the vote came. */
+export const StepVote = ProposalReceipt.extend({ voter: z.string(), counted: z.boolean() });
+
 export const RadarReceipt = z.object({
   position: z.int(),
   id: z.uuid(),
   created: z.boolean(),
+  /** False: this mention was counted before, by its key. */
+  counted: z.boolean(),
   mentions: z.int(),
   score: count,
   stage: z.enum(terms.radarStages),
 });
-export const RadarSignal = z.object({
+const radarSignal = {
   id: z.uuid(),
   title: z.string(),
-  description: z.string().nullable(),
   source: z.string(),
   stage: z.enum(terms.radarStages),
+  /** As it is now: it fades from one mention to the next. */
   score: count,
+  weight: count,
   tags: z.array(z.string()),
-  evidence: json,
   mentions: z.int(),
   dedupe_key: z.string(),
   first_seen_at: timestamp,
   last_seen_at: timestamp,
+  moved_at: timestamp.nullable(),
+  merged_into: z.uuid().nullable(),
+};
+export const RadarSignal = z.object({
+  ...radarSignal,
+  /** How many distinct ones. */
+  sources: z.int(),
+  /** Names the page that begins after this row. */
+  cursor: z.string(),
+});
+const radarNext = z.array(z.enum(terms.radarStages));
+export const RadarDetail = z.object({
+  ...radarSignal,
+  description: z.string().nullable(),
+  sources: z.array(z.string()),
+  /** The stages it may move to. */
+  next: radarNext,
+  moved_by: z.string().nullable(),
+  move_reason: z.string().nullable(),
+  moved_step: z.uuid().nullable(),
+  /** The latest 100 mentions, newest last: `{at, source, by?, link?, step_id?, data?}`. */
+  evidence: z.array(document),
+});
+export const RadarMove = z.object({
+  id: z.uuid(),
+  stage: z.enum(terms.radarStages),
+  from: z.enum(terms.radarStages),
+  /** False: it was there already, or this step has made this move before. */
+  changed: z.boolean(),
+  next: radarNext,
+});
+export const RadarWeight = z.object({ id: z.uuid(), weight: count, score: count, changed: z.boolean() });
+export const RadarMerge = z.object({
+  id: z.uuid(),
+  from: z.uuid(),
+  changed: z.boolean(),
+  mentions: z.int(),
+  score: count,
 });
 
 export const PolicyProblem = z.object({
@@ -199,6 +273,8 @@ export const Health = z.object({
   open_dead_letters: count,
   workers: count,
   problems: z.array(z.string()),
+  /** Names of the invariants that what is open breaks. */
+  violations: z.array(z.string()),
 });
 /** Counts for people: each member maps a status to a number. */
 export const Status = z.object({
@@ -264,6 +340,106 @@ export const TraceNode: z.ZodType<TraceNode> = z.object({
   },
 });
 
+/** What the maker of a key is told; the key itself is known to nobody else. */
+export const KeyReceipt = z.object({
+  id: z.uuid(),
+  label: z.string(),
+  scope: z.enum(terms.keyScopes),
+  prefix: z.string(),
+  created_at: timestamp,
+  expires_at: timestamp.nullable(),
+  /** The key it took the place of, and until when that one still opens. */
+  replaces: z.object({ prefix: z.string(), expires_at: timestamp }).nullable(),
+});
+/** `lives_seconds` is null for what has no end. */
+export const KeyHolder = z.object({
+  id: z.uuid(),
+  label: z.string(),
+  scope: z.enum(terms.keyScopes),
+  lives_seconds: z.number().nullable(),
+});
+export const SessionHolder = z.object({
+  label: z.string(),
+  scope: z.enum(['operator', 'viewer']),
+  key_id: z.uuid().nullable(),
+  lives_seconds: z.number(),
+});
+export const RevokedKey = z.object({ label: z.string(), scope: z.enum(terms.keyScopes), prefix: z.string() });
+export const ListedKey = z.object({
+  place: z.enum(['environment', 'database']),
+  id: z.uuid().nullable(),
+  /** Of a secret of the environment: the name of its variable. */
+  label: z.string(),
+  /** That of a key; `operator`, `heartbeat` or `webhook` of a secret of the environment. */
+  scope: z.string(),
+  prefix: z.string().nullable(),
+  state: z.enum(['live', 'replaced', 'expired', 'revoked']),
+  age_days: count,
+  created_by: z.string().nullable(),
+  created_at: timestamp,
+  expires_at: timestamp.nullable(),
+  last_used_at: timestamp.nullable(),
+  rotated_from: z.uuid().nullable(),
+  revoked_at: timestamp.nullable(),
+  revoked_by: z.string().nullable(),
+  revoke_reason: z.string().nullable(),
+});
+export const KeyProblem = z.object({ severe: z.boolean(), problem: z.string() });
+export const RateVerdict = z.object({
+  allowed: z.boolean(),
+  left: z.int(),
+  retry_after_seconds: z.number(),
+});
+
+/** What one call of `ops_archive` deleted, or would have (`dry_run`). */
+export const Archived = z.object({
+  rows: count,
+  /** Rows by table. */
+  tables: z.record(z.string(), count),
+  /** What finished before these times may go, by member of the retention policy. */
+  before: z.record(z.string(), timestamp),
+  /** The walk has not come to its end: call again with `cursor`. */
+  more: z.boolean(),
+  cursor: count.nullable(),
+  /** How far the walk has come. */
+  pages: z.object({ walked: count, all: count }),
+  dry_run: z.boolean(),
+});
+
+export type KeyReceipt = z.infer<typeof KeyReceipt>;
+export type ListedKey = z.infer<typeof ListedKey>;
+export type SessionHolder = z.infer<typeof SessionHolder>;
+export const LlmResetWanted = z.object({ provider: z.string(), reset_wanted: count });
+export const LlmHealth = z.object({
+  /** Of the living workers: nobody can be asked when `down`, none has reported when `unknown`. */
+  status: z.enum(['healthy', 'degraded', 'down', 'unknown']),
+  at: timestamp,
+  providers: z.array(
+    z.object({
+      worker: z.string(),
+      alive: z.boolean(),
+      provider: z.string(),
+      model: z.string().nullable(),
+      state: z.enum(terms.llmStates),
+      /** In a row. */
+      failures: count,
+      calls: count,
+      failed_calls: count,
+      latency_p50_ms: count.nullable(),
+      latency_p95_ms: count.nullable(),
+      opened_at: timestamp.nullable(),
+      asked_again_at: timestamp.nullable(),
+      /** Its sort and HTTP status, such as `server 503`. */
+      last_error: z.string().nullable(),
+      last_error_at: timestamp.nullable(),
+      last_success_at: timestamp.nullable(),
+      reset_pending: z.boolean(),
+      reported_at: timestamp,
+    }),
+  ),
+});
+
+export type Archived = z.infer<typeof Archived>;
 export type EventReceipt = z.infer<typeof EventReceipt>;
 export type BeatRound = z.infer<typeof BeatRound>;
 export type ClaimedStep = z.infer<typeof ClaimedStep>;
@@ -271,5 +447,86 @@ export type Renewal = z.infer<typeof Renewal>;
 export type WriteBack = z.infer<typeof WriteBack>;
 export type FailureWriteBack = z.infer<typeof FailureWriteBack>;
 export type Status = z.infer<typeof Status>;
+export type LlmHealth = z.infer<typeof LlmHealth>;
 export type Health = z.infer<typeof Health>;
 export type DeadLetter = z.infer<typeof DeadLetter>;
+export type ApprovalLinks = z.infer<typeof ApprovalLinks>;
+export type LinkLook = z.infer<typeof LinkLook>;
+export type LinkUse = z.infer<typeof LinkUse>;
+
+export const Budget = z.object({
+  /** Such as `role:scout:usd:day`. */
+  budget: z.string(),
+  unit: z.enum(['usd', 'tokens', 'runs']),
+  cap: count,
+  spent: count,
+  reserved: count,
+  remaining: count,
+  /** Steps that wait for it. */
+  waiting: count,
+  starts_at: timestamp,
+  ends_at: timestamp,
+});
+
+/** What patterns and gates would do with a page of events. */
+const SimulatedSide = z.object({
+  /** `{pattern: {outcome: count}}` */
+  patterns: z.record(z.string(), z.partialRecord(z.enum(terms.eventOutcomes), count)),
+  proposals: count,
+  auto_approved: count,
+  waiting: count,
+  /** At the reserves of `budgets`. */
+  usd: count,
+  tokens: count,
+});
+const SimulatedDecision = z.object({
+  outcome: z.enum(terms.eventOutcomes),
+  clause: z.string().nullable(),
+  detail: json,
+});
+const difference = { event_id: z.uuid(), type: z.string(), created_at: timestamp, pattern_id: z.string() };
+const differences = <S extends z.ZodRawShape>(sides: S) =>
+  z.object({
+    count,
+    /** Firings that the second side has and the first has not; `stops` is the reverse. */
+    starts: count,
+    stops: count,
+    first: z.array(z.object({ ...difference, ...sides })),
+  });
+const decided = SimulatedDecision.nullable();
+export const SimulationPage = z.object({
+  events: count,
+  since: timestamp,
+  until: timestamp,
+  live: SimulatedSide,
+  draft: SimulatedSide,
+  differences: differences({ live: decided, draft: decided }),
+  /** Where today's live policy decides otherwise than was decided then; null for given events. */
+  recorded: differences({ recorded: decided, live: decided }).nullable(),
+  /** The draft's own decisions, for given events. */
+  decisions: z.array(SimulatedDecision.extend({ event_id: z.uuid(), pattern_id: z.string() })).nullable(),
+  more: z.boolean(),
+  cursor: document.nullable(),
+});
+export type SimulationPage = z.infer<typeof SimulationPage>;
+
+export const ScheduleToPlan = z.object({
+  id: z.string(),
+  cron: z.string(),
+  time_zone: z.string(),
+  revision: count,
+  from_at: timestamp,
+  until_at: timestamp,
+});
+export const Schedule = z.object({
+  id: z.string(),
+  enabled: z.boolean(),
+  cron: z.string(),
+  time_zone: z.string(),
+  missed: z.enum(['skip', 'one', 'all']),
+  event_type: z.string(),
+  next_at: timestamp.nullable(),
+  last_fired_at: timestamp.nullable(),
+  last_event_id: z.uuid().nullable(),
+  missed_today: count,
+});

@@ -46,6 +46,38 @@ async function maxRunning(world: World, crew: Session[]): Promise<string[]> {
   return running.length > 4 ? [`${running.length} steps run, max_running is 4`] : [];
 }
 
+/** Steps that run after everybody has claimed once. */
+async function claimed(world: World, crew: Session[]): Promise<number> {
+  await all(world, crew, ({ port }, n) =>
+    port.claimSteps({ worker: `w${n}`, executors: ['noop'], limit: 2 }),
+  );
+  return (await world.read()).tables.steps.filter(({ status }) => status === 'running').length;
+}
+
+async function budget(world: World, crew: Session[]): Promise<string[]> {
+  const steps = Array.from({ length: 12 }, (_, i) => ({ ...step(), key: `s${i}`, depends_on: [] }));
+  await world.setPolicy('budgets', { global: { usd_per_day: 9 }, reserve: { noop: { usd: 2 } } });
+  await world.port.createProposal({ template: { title: 'costs', steps } });
+  const running = await claimed(world, crew);
+  return running > 4 ? [`${running} steps run, the budget has room for 4`] : [];
+}
+
+async function oneKey(world: World, crew: Session[]): Promise<string[]> {
+  const params = { echo: { repo: 'web' } };
+  const steps = Array.from({ length: 60 }, (_, i) => ({
+    kind: 'noop',
+    params,
+    key: `s${i}`,
+    depends_on: [],
+  }));
+  await world.setPolicy('worker_policy', {
+    executors: { noop: { per_key: { param: 'echo.repo', max_running: 1 } } },
+  });
+  await world.port.createProposal({ template: { title: 'one repository', steps } });
+  const running = await claimed(world, crew);
+  return running > 1 ? [`${running} steps run under one key`] : [];
+}
+
 const pattern = { id: 'rests', event_type: 'demo:b', template: { title: 'rests', steps: [step()] } };
 const firings = ({ tables }: Snapshot, since: number): number =>
   tables.reactions.filter((r) => ms(r.created_at) >= since).length;
@@ -105,6 +137,8 @@ async function oneLetter(world: World, crew: Session[]): Promise<string[]> {
 export const races: Record<string, Race> = {
   'a daily cap lets through exactly what it says': dailyCap,
   'max_running is never exceeded': maxRunning,
+  'a budget is never passed': budget,
+  'one key runs one step': oneKey,
   'a cooldown fires once however many beats meet': cooldown,
   'a limit fires exactly its count': limit,
   'one dedupe key is one event': oneEvent,

@@ -2,7 +2,7 @@
  * The model: what the world outside of the database knows. It holds no copy of the engine; it holds what clients
  * were told, and the rules say what must follow from that.
  */
-import type { AttemptStatus, Snapshot, StepRow } from './rows.js';
+import type { AttemptStatus, Retention, Snapshot, StepRow } from './rows.js';
 import { runId } from './snapshot.js';
 
 export type Lease = { step: string; epoch: number };
@@ -19,6 +19,8 @@ export type Attempt = Lease & {
   told: AttemptStatus;
   /** An operator set the count of failures back. */
   forgiven?: boolean;
+  /** Its row is rightly gone. */
+  archived?: boolean;
 };
 
 export type Model = {
@@ -36,6 +38,10 @@ export type Model = {
   most: { retries: number; depth: number; fanOut: number };
   /** The latest time there was: the clock may step back, but not far. */
   latest: number;
+  /** Ids of rows that are rightly gone. */
+  archived: Set<string>;
+  /** Ids of steps and proposals of whose story a part is gone. */
+  thinned: Set<string>;
   /** How often each command did something, and how often a step was held for each kind of reason. */
   done: Map<string, number>;
 };
@@ -56,6 +62,8 @@ export const emptyModel = (last: Snapshot, now: number): Model => ({
   keys: new Map(),
   most: { retries: defaults.maxRetries, depth: defaults.maxDepth, fanOut: defaults.maxFanOut },
   latest: now,
+  archived: new Set(),
+  thinned: new Set(),
   done: new Map(),
 });
 
@@ -77,6 +85,8 @@ export type Effect = {
   claimed?: Attempt[];
   /** Failed and cancelled steps that an operator asked to run again. */
   revived?: string[];
+  /** The retention under which finished rows may go. */
+  archives?: Retention;
   /** Steps that an operator cancelled or asked to stop. */
   cancelled?: string[];
   /** What must hold of this one command beyond the rules. */

@@ -1,6 +1,7 @@
 /** Programs: lists of commands, as data. fast-check draws and shrinks them; one that failed can be kept as it is. */
 import fc from 'fast-check';
 import type { Action } from './action.js';
+import { archiveActions } from './actions/archive.js';
 import { eventActions } from './actions/events.js';
 import { operatorActions } from './actions/operators.js';
 import { policyActions } from './actions/policies.js';
@@ -19,6 +20,7 @@ const actions: Record<string, Action> = {
   ...operatorActions,
   ...policyActions,
   ...timeActions,
+  ...archiveActions,
 };
 
 /** A command as it is printed and kept: its name and its arguments. */

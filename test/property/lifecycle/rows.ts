@@ -33,6 +33,7 @@ export type ReactionRow = {
 export type ProposalRow = {
   id: string;
   source: string;
+  event_id: string | null;
   pattern_id: string | null;
   status: ProposalStatus;
   reason: string | null;
@@ -100,6 +101,7 @@ export type LetterRow = {
   attempts: number;
   error_class: string | null;
   state: 'open' | 'requeued' | 'discarded';
+  resolved_at: string | null;
   created_at: string;
 };
 export type LimitRow = { key: string; window_start: string; used: number };
@@ -123,6 +125,9 @@ export type Caps = {
   max_pending?: number;
   on_exceed?: 'wait' | 'reject';
 };
+export type Retention = Partial<
+  Record<'days' | 'events_days' | 'missions_days' | 'runs_days' | 'dead_letters_days', number>
+>;
 export type Policies = {
   reaction_matrix: { patterns: { id: string }[] };
   auto_approve: { enabled: boolean; daily_limit?: number };

@@ -18,7 +18,7 @@ export const readEverything = `
       'from ops_agent_reactions r order by r.created_at, r.pattern_id, r.id',
     )},
     'proposals', ${list(
-      'p.id, p.source, p.pattern_id, p.status, p.reason, p.gated_at, p.next_gate_at, p.expires_at, p.created_at',
+      'p.id, p.source, p.event_id, p.pattern_id, p.status, p.reason, p.gated_at, p.next_gate_at, p.expires_at, p.created_at',
       'from ops_mission_proposals p order by p.created_at, p.id',
     )},
     'missions', ${list(

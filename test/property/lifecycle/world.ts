@@ -55,7 +55,11 @@ export const openPolicies: Record<string, Json> = {
 const clean = `
   select set_config('ops.engine', 'on', true);
   ${tables.map((table) => `delete from ${table};`).join(' ')}
-  delete from ops_policy where key in ('switches', 'loop_limits', 'approvals');
+  delete from ops_policy where key in ('switches', 'loop_limits', 'approvals', 'budgets', 'retention');
+  delete from ops_budgets;
+  delete from ops_budget_settlements;
+  -- Programs give these two any parameters: here they stand for any executor.
+  update ops_executors set params_schema = null where params_schema is not null and name in ('agent', 'openclaw');
   alter sequence ops_test.ids restart;
   select setseed(0.5);
 `;

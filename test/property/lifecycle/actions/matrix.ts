@@ -28,7 +28,7 @@ export const patterns: Record<string, { [key: string]: Json }> = {
   },
   repeats: {
     event_type: 'step:*:succeeded',
-    template: { title: 'repeats', steps: [{ kind: 'agent', params: { role: 'scout' } }] },
+    template: { title: 'repeats', steps: [{ kind: 'agent', params: { role: 'scout', prompt: 'look' } }] },
   },
   nags: { event_type: 'proposal:waiting', template: { title: 'nags', risk_level: 'high', steps: [noop()] } },
 };

@@ -249,6 +249,8 @@ function isToldTwice(model: Model, lease: Lease, told: AttemptStatus[]): boolean
   return (
     attempt !== undefined &&
     told.includes(attempt.told) &&
+    // Of a failure only the attempt's row tells.
+    (attempt.archived !== true || attempt.told === 'succeeded') &&
     model.last.steps.get(lease.step)?.lease_epoch === lease.epoch
   );
 }

@@ -28,12 +28,14 @@ const isFinal = (mission: MissionRow | undefined): boolean =>
   mission !== undefined && mission.completed_at !== null;
 
 export const missionEndsOnce: Rule = function* ({ before, after, effect }) {
-  const said = (snapshot: typeof after, id: string) =>
-    snapshot.tables.events.filter((e) => e.mission_id === id && /^mission:\w+$/.test(e.type)).length;
+  const saidNow = (id: string) =>
+    after.tables.events.filter(
+      (e) => e.mission_id === id && /^mission:\w+$/.test(e.type) && !before.events.has(e.id),
+    ).length;
   const revived = new Set((effect.revived ?? []).map((id) => after.steps.get(id)?.mission_id));
   for (const mission of after.tables.missions) {
     const old = before.missions.get(mission.id);
-    const more = said(after, mission.id) - said(before, mission.id);
+    const more = saidNow(mission.id);
     const ended = isFinal(mission) && !isFinal(old);
     if (revived.has(mission.id)) {
       // Between revival and answer it may have ended once more for each step that could not be rendered.

@@ -1,4 +1,5 @@
 import type { Rule, View } from '../model.js';
+import { absorbArchive } from './archive.js';
 import * as bounds from './bounds.js';
 import * as events from './events.js';
 import * as ledger from './ledger.js';
@@ -7,8 +8,9 @@ import * as proposals from './proposals.js';
 import * as steps from './steps.js';
 
 const rules: Record<string, Rule> = {
-  // First: it tells the ledger what recovery did.
+  // First: they tell the model what the database did by itself.
   absorbRecovery: ledger.absorbRecovery,
+  absorbArchive,
   stepsMoveLegally: steps.stepsMoveLegally,
   epochsOnlyRise: steps.epochsOnlyRise,
   runningIsLeased: steps.runningIsLeased,

@@ -64,7 +64,8 @@ export const stepsMoveLegally: Rule = function* (view) {
     if (old.status === 'succeeded' && JSON.stringify(old) !== JSON.stringify(row))
       yield `${say(old)} had succeeded and was changed`;
   }
-  for (const old of view.before.tables.steps) if (!view.after.steps.has(old.id)) yield `${say(old)} is gone`;
+  for (const old of view.before.tables.steps)
+    if (!view.after.steps.has(old.id) && !view.model.archived.has(old.id)) yield `${say(old)} is gone`;
 };
 
 export const epochsOnlyRise: Rule = function* (view) {

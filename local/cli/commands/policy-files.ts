@@ -1,0 +1,86 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { setPoliciesOrAlarm } from '../../../supabase/client/policy.js';
+import { type Difference, differences, type Json } from '../../../supabase/client/policy-files.js';
+import { type PolicyKey, policyKeys } from '../../../supabase/client/terms.js';
+import type { Bind } from '../command.js';
+import { type Output, oneLine, table } from '../output.js';
+import { applied, keysOf, readLive, readSource } from '../policy-sources.js';
+
+export function addExport(policy: Command, bind: Bind): void {
+  policy
+    .command('export')
+    .description('write every policy that is set to a file of its own, for git')
+    .argument('[directory]', 'where to', 'policies')
+    .action(
+      bind(async ({ out, connect }, directory: string) => {
+        const { port } = await connect();
+        const live = (await readLive(port, policyKeys)).filter(({ value }) => value !== undefined);
+        await mkdir(directory, { recursive: true });
+        for (const { key, value } of live)
+          await writeFile(join(directory, `${key}.json`), `${JSON.stringify(value, null, 2)}\n`);
+        const written = live.map(({ key, version }) => ({ key, version }));
+        out.show(
+          { directory, written },
+          () => `${written.map(({ key, version }) => `${key} ${version}`).join(', ')} → ${directory}`,
+        );
+      }),
+    );
+}
+
+type Options = { dryRun?: boolean; reason?: string };
+type Drift = { key: PolicyKey; differences: Difference[] };
+
+export function addApply(policy: Command, bind: Bind): void {
+  policy
+    .command('apply')
+    .description('set policies from files: what `export` wrote replaces, a recipe is merged in')
+    .argument('<path>', 'a directory, a recipe.json, or a file named after a policy')
+    .option('--dry-run', 'only show what would change')
+    .option('--reason <text>', 'why; kept in the policy history')
+    .action(
+      bind(async ({ out, connect }, path: string, { dryRun, reason }: Options) => {
+        const source = await readSource(path);
+        const { port } = await connect();
+        const live = await readLive(port, keysOf(source));
+        const values = applied(source, live);
+        const drift = live
+          .map(({ key, value }) => ({ key, differences: differences(value, values[key]) }))
+          .filter((changed) => changed.differences.length > 0);
+        const versions = Object.fromEntries(live.map(({ key, version }) => [key, version]));
+        const why = reason ?? (source.title === undefined ? undefined : `recipe: ${source.title}`);
+        const changed = dryRun
+          ? []
+          : (await setPoliciesOrAlarm(port, { values, versions, ...(why !== undefined && { reason: why }) }))
+              .changed;
+        out.show({ drift, changed }, () => renderDrift(drift, dryRun ? undefined : changed, out));
+      }),
+    );
+}
+
+function renderDrift(drift: Drift[], changed: { key: string; version: number }[] | undefined, out: Output) {
+  if (drift.length === 0) return 'nothing differs';
+  const lines = drift.map(({ key, differences: found }) => `${key}\n${differenceLines(found, out)}`);
+  const end =
+    changed === undefined
+      ? out.paint('dim', 'nothing was set: this was a dry run')
+      : changed.map(({ key, version }) => `${key} is at version ${version}`).join('\n');
+  return [...lines, end].join('\n\n');
+}
+
+/** A difference a line: where, what it was, what it is. */
+export function differenceLines(found: Difference[], { paint }: Output): string {
+  const said = (value: Json | undefined) => (value === undefined ? '' : oneLine(JSON.stringify(value), 60));
+  const rows = found.map(({ path, before, after }) => [
+    before === undefined
+      ? paint('green', '+')
+      : after === undefined
+        ? paint('red', '-')
+        : paint('yellow', '~'),
+    path,
+    said(before),
+    said(after),
+  ]);
+  return table(['', 'where', 'before', 'after'], rows, paint);
+}

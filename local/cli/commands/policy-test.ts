@@ -1,0 +1,81 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { z } from 'zod';
+import type { OpsPort } from '../../../supabase/client/port.js';
+import type { Bind } from '../command.js';
+import { exitCodes } from '../exit-codes.js';
+import { table } from '../output.js';
+import { type Policies, readJsonFile, readSource } from '../policy-sources.js';
+
+/** An event, and what each pattern is to say about it: `fired`, or an outcome with its clause such as `unmatched:where`. */
+export const Fixtures = z.array(
+  z.strictObject({
+    name: z.string(),
+    /** `{type, source?, trust?, data?}`, as for `ops_simulate`. */
+    event: z.partialRecord(z.enum(['type', 'source', 'trust', 'data']), z.json()),
+    /** Patterns that are not named must not fire. */
+    expect: z.record(z.string(), z.string()),
+  }),
+);
+type Fixture = z.infer<typeof Fixtures>[number];
+export type Verdict = { name: string; ok: boolean; expected: string; decided: string };
+
+export function addTest(policy: Command, bind: Bind): void {
+  policy
+    .command('test')
+    .description('hold fixtures (an event and its expected decisions) against their policies; writes nothing')
+    .argument(
+      '<path>',
+      'a directory with fixtures.json beside its policies, or a fixtures file for the live ones',
+    )
+    .action(
+      bind(async ({ out, connect }, path: string) => {
+        const { fixtures, drafts } = await readFixtures(path);
+        const { port } = await connect();
+        const verdicts = await Promise.all(fixtures.map((fixture) => judge(port, drafts, fixture)));
+        const failed = verdicts.filter(({ ok }) => !ok).length;
+        out.show({ ok: failed === 0, verdicts }, () => {
+          const rows = verdicts.map(({ name, ok, expected, decided }) => [
+            ok ? out.paint('green', 'ok') : out.paint('red', 'differs'),
+            name,
+            ok ? '' : expected,
+            ok ? '' : decided,
+          ]);
+          const end =
+            failed === 0 ? `${verdicts.length} as expected` : `${failed} of ${verdicts.length} differ`;
+          return `${table(['', 'fixture', 'expected', 'decided'], rows, out.paint)}\n${end}`;
+        });
+        return failed === 0 ? exitCodes.ok : exitCodes.failed;
+      }),
+    );
+}
+
+export async function readFixtures(path: string): Promise<{ fixtures: Fixture[]; drafts: Policies }> {
+  const isDirectory = (await stat(path).catch(() => undefined))?.isDirectory() === true;
+  const fixtures = Fixtures.parse(await readJsonFile(isDirectory ? join(path, 'fixtures.json') : path));
+  return { fixtures, drafts: isDirectory ? (await readSource(path)).policies : {} };
+}
+
+/** Each event by itself: cooldowns and limits of one fixture say nothing about the next. */
+export async function judge(
+  port: OpsPort,
+  drafts: Policies,
+  { name, event, expect }: Fixture,
+): Promise<Verdict> {
+  const { decisions } = await port.simulate({ drafts, events: [event] });
+  const decided = (decisions ?? [])
+    .map(({ pattern_id, outcome, clause }) => ({
+      pattern_id,
+      said: expect[pattern_id]?.includes(':') ? `${outcome}:${clause}` : outcome,
+    }))
+    .filter(({ pattern_id, said }) => pattern_id in expect || said === 'fired');
+  const describe = (pairs: [string, string][]) =>
+    pairs
+      .map(([pattern, said]) => `${pattern} ${said}`)
+      .sort()
+      .join(', ');
+  const expected = describe(Object.entries(expect));
+  const actual = describe(decided.map(({ pattern_id, said }) => [pattern_id, said]));
+  return { name, ok: expected === actual, expected, decided: actual };
+}
