@@ -16,6 +16,7 @@ import { addPolicy } from './commands/policy.js';
 import { addPropose } from './commands/propose.js';
 import { addRadar } from './commands/radar.js';
 import { addReject } from './commands/reject.js';
+import { addReplay } from './commands/replay.js';
 import { addResume } from './commands/resume.js';
 import { addRetry } from './commands/retry.js';
 import { addSchedules } from './commands/schedules.js';
@@ -48,6 +49,7 @@ const commands: AddCommand[] = [
   addWhy,
   addTrace,
   addRetry,
+  addReplay,
   addDlq,
   addRadar,
   addLlm,

@@ -27,7 +27,15 @@ function checkDeliveries({ delivered, expected }: DemoFacts): Check[] {
   ];
 }
 
-function checkLoop({ status, health, patterns, missionSizes, violations, expected }: DemoFacts): Check[] {
+function checkLoop({
+  status,
+  health,
+  patterns,
+  missionSizes,
+  violations,
+  otherwise,
+  expected,
+}: DemoFacts): Check[] {
   const decided = ['fired', 'unmatched', 'suppressed', 'failed'].reduce(
     (n, outcome) => n + (status.events[outcome] ?? 0),
     0,
@@ -45,6 +53,7 @@ function checkLoop({ status, health, patterns, missionSizes, violations, expecte
       missionSizes.includes(1) && missionSizes.includes(4),
       missionSizes.join(', '),
     ),
+    holds('simulated again, every event is decided as it was', otherwise === 0, `${otherwise} otherwise`),
     holds('the invariants hold', violations.length === 0, violations[0] ?? 'no violation'),
   ];
 }

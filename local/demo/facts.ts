@@ -1,6 +1,7 @@
 /** What happened in the demo, read back from the engine: counts, and the stories that the summary tells. */
 import type { OpsPort } from '../../supabase/client/port.js';
 import type { DeadLetter, Health, Status, TraceNode } from '../../supabase/client/schemas/rows.js';
+import { simulate } from '../../supabase/client/simulation.js';
 import type { Delivered } from './deliver.js';
 import type { Plan } from './deliveries.js';
 import { retriedPattern } from './patterns.js';
@@ -27,6 +28,8 @@ export type DemoFacts = {
   deadLetters: DeadLetter[];
   radar: RadarSignal[];
   violations: string[];
+  /** Decisions that today's policies would make otherwise than they were made. */
+  otherwise: number;
   /** From the delivery to its last attempt. */
   trace: TraceNode | undefined;
 };
@@ -40,13 +43,14 @@ export async function gatherFacts(
   port: OpsPort,
   { delivered, expected, waited }: Before,
 ): Promise<DemoFacts> {
-  const [status, health, proposals, deadLetters, radar, violations] = await Promise.all([
+  const [status, health, proposals, deadLetters, radar, violations, again] = await Promise.all([
     port.status(),
     port.health(),
     port.listProposals({ limit: listLimit }),
     port.listDeadLetters({ limit: listLimit }),
     port.radarList({ limit: listLimit }),
     port.checkInvariants(),
+    simulate(port, {}),
   ]);
   const trace = await traceOf(
     port,
@@ -66,6 +70,7 @@ export async function gatherFacts(
     violations: violations.map(
       ({ invariant, entity, id, detail }) => `${invariant}: ${entity} ${id} ${JSON.stringify(detail)}`,
     ),
+    otherwise: again.recorded?.count ?? 0,
     trace,
   };
 }

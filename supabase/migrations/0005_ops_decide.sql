@@ -63,7 +63,7 @@ begin
       when jsonb_typeof(p_event) is distinct from 'object' then 'is not an object'
       when coalesce(p_event ->> 'type', '') !~ '^[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*$' or length(p_event ->> 'type') > 200
         then 'type must be words joined by colons, at most 200 characters'
-      when (p_event ->> 'type') ~ '^(step|mission|proposal|schedule|heartbeat|alert|budget|loop|switch|policy):'
+      when (p_event ->> 'type') ~ '^(step|mission|proposal|schedule|heartbeat|alert|budget|radar|loop|switch|policy):'
         then format('type %s is the loop''s own', p_event ->> 'type')
       when jsonb_typeof(coalesce(p_event -> 'data', '{}')) <> 'object' then 'data must be an object'
       when p_event ->> 'trust' not in ('verified', 'unverified') then 'trust must be verified or unverified'

@@ -105,7 +105,9 @@ comment on function public.ops_create_proposal(jsonb, text, text, text) is
 create or replace function public.ops_is_untrusted(p_event_id uuid, p_root_id uuid) returns boolean
 language plpgsql stable set search_path = '' as $$
 begin
-  return exists (select from public.ops_agent_events e where e.id in (p_event_id, p_root_id) and e.trust <> 'loop')
+  return exists (select from public.ops_agent_events e where e.id in (p_event_id, p_root_id)
+      -- A signal carries a stranger's words wherever it goes, also when a person moves it.
+      and (e.trust <> 'loop' or e.type like 'radar:%'))
     -- What began the chain is no longer kept, so nothing vouches for it.
     or exists (select from unnest(array[p_event_id, p_root_id]) i(id) where i.id is not null
       and not exists (select from public.ops_agent_events e where e.id = i.id) and not exists (select from public.ops_mission_proposals p where p.id = i.id));

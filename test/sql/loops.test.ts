@@ -191,7 +191,7 @@ describe('an event of the loop itself', () => {
       step_id: id,
       lease_epoch,
       result: {},
-      events: [{ type: 'radar:validating', data: { n: 1 } }, { type: 'mission:succeeded' }],
+      events: [{ type: 'report:written', data: { n: 1 } }, { type: 'mission:succeeded' }],
     }));
     await engine.port.completeSteps({ worker: 'w', results });
     await engine.port.completeSteps({ worker: 'w', results });
@@ -199,7 +199,7 @@ describe('an event of the loop itself', () => {
     expect(types).toEqual([
       'loop:event_refused',
       'mission:succeeded',
-      'radar:validating',
+      'report:written',
       'step:noop:succeeded',
     ]);
   });

@@ -4,10 +4,10 @@
  */
 import { z } from 'zod';
 import { RadarInput } from '../../supabase/client/schemas/inputs.js';
+import { RadarDetail, RadarMove, RadarReceipt, RadarSignal } from '../../supabase/client/schemas/rows.js';
 import { radarSorts, radarStages, radarViews } from '../../supabase/client/terms.js';
-import { defaultMaxKeys, readJson } from './body.js';
-import type { AppContext, AppDeps, Handler } from './deps.js';
-import { checkInput } from './input.js';
+import { answers, endpoint } from './endpoint.js';
+import { cursor, fromKey, Id, limit, nextCursor, reason } from './input.js';
 
 const Query = z.strictObject({
   stage: z.enum(radarViews).optional(),
@@ -15,57 +15,66 @@ const Query = z.strictObject({
   text: z.string().max(500).optional(),
   min_score: z.coerce.number().min(0).optional(),
   sort: z.enum(radarSorts).default('score'),
-  limit: z.coerce.number().int().min(1).max(500).default(50),
-  /** `next_cursor` of the page before. */
-  cursor: z.string().max(200).optional(),
+  limit,
+  cursor,
 });
 const TopQuery = z.strictObject({ count: z.coerce.number().int().min(1).max(100).default(10) });
-const Id = z.strictObject({ id: z.uuid() });
-const Move = z.strictObject({
-  stage: z.enum(radarStages),
-  reason: z.string().max(2_000).optional(),
-  actor: z.never({ error: 'is not taken from the body: it is the label of the key' }).optional(),
-});
+const Move = z.strictObject({ stage: z.enum(radarStages), reason, actor: fromKey });
+const Signals = z.object({ signals: z.array(RadarSignal) });
+const Page = Signals.extend({ next_cursor: z.string().nullable() });
 
-/** `{signals, next_cursor}`, most wanted first; the cursor is null on the last page. */
-export function listSignals({ port }: AppDeps): Handler {
-  return async function listSignals(c) {
-    const { min_score: minScore, ...query } = checkInput(Query, c.req.query());
+export const listSignals = endpoint(
+  {
+    summary: 'Signals of the demand radar, most wanted first unless `sort` says otherwise',
+    query: Query,
+    answers: { 200: answers('A page; `next_cursor` is null on the last one.', Page) },
+  },
+  async (c, { query: { min_score: minScore, ...query } }, { port }) => {
     const signals = await port.radarList({ ...query, minScore });
-    const isLast = signals.length < query.limit;
-    return c.json({ signals, next_cursor: isLast ? null : (signals.at(-1)?.cursor ?? null) });
-  };
-}
+    return c.json({ signals, next_cursor: nextCursor(signals, query.limit) });
+  },
+);
 
-export function showTopSignals({ port }: AppDeps): Handler {
-  return async function showTopSignals(c) {
-    return c.json({ signals: await port.radarTop(checkInput(TopQuery, c.req.query())) });
-  };
-}
+export const showTopSignals = endpoint(
+  {
+    summary: 'The signals wanted most of those neither shipped nor dropped',
+    query: TopQuery,
+    answers: { 200: answers('The signals.', Signals) },
+  },
+  async (c, { query }, { port }) => c.json({ signals: await port.radarTop(query) }),
+);
 
-/** One signal with its evidence; 404 when there is none. */
-export function showSignal({ port }: AppDeps): Handler {
-  return async function showSignal(c) {
-    return c.json(await port.radarGet(checkInput(Id, c.req.param())));
-  };
-}
+export const showSignal = endpoint(
+  {
+    summary: 'One signal with its evidence',
+    params: Id,
+    answers: { 200: answers('The signal.', RadarDetail) },
+  },
+  async (c, { params }, { port }) => c.json(await port.radarGet(params)),
+);
 
-/** 201 for a new signal, 200 for a further mention. With a `mention_key` it may be sent again without harm. */
-export function addSignal({ port, env }: AppDeps): Handler {
-  return async function addSignal(c) {
-    const signal = checkInput(RadarInput, await readJson(c.req.raw, limits(env)));
-    const [receipt] = await port.radarAdd({ signals: [{ source: 'api', ...signal }] });
+export const addSignal = endpoint(
+  {
+    summary: 'Adds a mention of a signal, which may be new; with a `mention_key` it may be sent again',
+    body: RadarInput,
+    answers: {
+      201: answers('A new signal.', RadarReceipt),
+      200: answers('A further mention of a known one.', RadarReceipt),
+    },
+  },
+  async (c, { body }, { port }) => {
+    const [receipt] = await port.radarAdd({ signals: [{ source: 'api', ...body }] });
     return c.json(receipt, receipt?.created ? 201 : 200);
-  };
-}
+  },
+);
 
-/** `{stage, reason?}`; 409 with the legal moves when it may not go there. */
-export function moveSignal({ port, env }: AppDeps): Handler {
-  return async function moveSignal(c: AppContext) {
-    const { id } = checkInput(Id, c.req.param());
-    const { stage, reason } = checkInput(Move, await readJson(c.req.raw, limits(env)));
-    return c.json(await port.radarMove({ id, stage, reason, actor: c.get('actor') }));
-  };
-}
-
-const limits = (env: AppDeps['env']) => ({ maxBytes: env.OPS_MAX_BODY_BYTES, maxKeys: defaultMaxKeys });
+export const moveSignal = endpoint(
+  {
+    summary: 'Moves a signal to another stage; 409 with the legal moves when it may not go there',
+    params: Id,
+    body: Move,
+    answers: { 200: answers('Where it is now.', RadarMove) },
+  },
+  async (c, { params, body: { stage, reason } }, { port }) =>
+    c.json(await port.radarMove({ ...params, stage, reason, actor: c.get('actor') })),
+);

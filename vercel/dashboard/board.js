@@ -11,6 +11,7 @@ export function showBoard(overview, actions) {
   showFlow(overview.status);
   showProposals(overview);
   showDeadLetters(overview);
+  showRadar(overview);
   showAround(overview.status);
 }
 
@@ -134,6 +135,32 @@ function drawDeadLetter(letter) {
     make('p', { class: 'meta' }, `${attempts} on ${letter.executor}, `, draw.moment(letter.created_at)),
     letter.last_error === null ? '' : make('p', { class: 'error' }, letter.last_error),
     make('div', { class: 'actions' }, whyButton(letter.step_id, letter.kind)),
+  );
+}
+
+/** What is wanted most of all that is open. Read only: signals are moved by rules, the command line or the API. */
+function showRadar({ radar, status }) {
+  const open = ['watching', 'validating', 'building'].reduce(
+    (sum, stage) => sum + (status.radar[stage] ?? 0),
+    0,
+  );
+  byId('radar-count').textContent = open > 0 ? draw.number(open) : '';
+  byId('radar-none').hidden = radar.length > 0;
+  draw.drawList(byId('radar'), radar, ({ id }) => id, drawSignal);
+}
+
+function drawSignal({ title, stage, score, mentions, last_seen_at: heardAt }) {
+  const times = `${draw.number(mentions)} ${mentions === 1 ? 'mention' : 'mentions'}`;
+  return make(
+    'li',
+    {},
+    make('div', { class: 'top' }, make('strong', {}, title), draw.pill(stage)),
+    make(
+      'p',
+      { class: 'meta' },
+      `score ${draw.number(Math.round(score * 10) / 10)}, ${times}, last `,
+      draw.moment(heardAt),
+    ),
   );
 }
 

@@ -63,8 +63,19 @@ export function drawPairs(parent, pairs, none) {
 
 const tones = {
   good: ['fired', 'done', 'succeeded', 'approved', 'auto_approved', 'requeued', 'healthy'],
-  busy: ['running', 'processing', 'queued', 'started'],
-  wait: ['open', 'pending', 'voting', 'scheduled', 'blocked', 'suppressed', 'degraded', 'medium', 'high'],
+  busy: ['running', 'processing', 'queued', 'started', 'building'],
+  wait: [
+    'open',
+    'pending',
+    'voting',
+    'scheduled',
+    'blocked',
+    'suppressed',
+    'degraded',
+    'medium',
+    'high',
+    'validating',
+  ],
   bad: [
     'failed',
     'rejected',
