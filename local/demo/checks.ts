@@ -58,8 +58,23 @@ function checkLoop({
   ];
 }
 
-function checkStories({ approved, retried, handedOn, deadLetters, radar, expected }: DemoFacts): Check[] {
+function checkStories({
+  approved,
+  retried,
+  handedOn,
+  deadLetters,
+  radar,
+  roles,
+  spent,
+  expected,
+}: DemoFacts): Check[] {
   return [
+    holds(
+      'scout, sage, quill and xalt handed their work on, and the observer saw it',
+      roles.at(-1) === `observer on: ${roles.at(-2)}` && roles.length === 5,
+      roles.at(-1) ?? 'nothing',
+    ),
+    holds('what the model cost is booked', spent.usd > 0, `$${spent.usd}`),
     holds(
       'a proposal waited, was approved and its mission succeeded',
       approved.length > 0 && approved.every(({ mission }) => mission === 'succeeded'),

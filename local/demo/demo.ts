@@ -8,6 +8,7 @@ import { deliverAll } from './deliver.js';
 import { planDeliveries, readPayloads } from './deliveries.js';
 import { type DemoFacts, gatherFacts } from './facts.js';
 import { addDemoPatterns } from './patterns.js';
+import { setDemoRoles } from './roles.js';
 import { untilSettled } from './settle.js';
 
 export type DemoStage = 'deliver' | 'settle' | 'approve';
@@ -23,6 +24,8 @@ export type DemoOptions = {
   onProgress: DemoProgress;
 };
 
+type Proposals = Awaited<ReturnType<OpsPort['listProposals']>>;
+
 /** How long the loop may take to come to rest. The longest wait in it is one backoff of some seconds. */
 const settleDeadlineMs = 40_000;
 
@@ -34,14 +37,14 @@ export async function runDemo({
 }: DemoOptions): Promise<DemoReport> {
   const start = performance.now();
   const { deliveries, expected } = planDeliveries(readPayloads(), webhookSecret);
+  await setDemoRoles(port);
   await addDemoPatterns(port);
   const { url } = await startLoop();
   const delivered = await deliverAll(url, deliveries, (done) =>
     onProgress('deliver', done, deliveries.length),
   );
   await settle(port, 'settle', onProgress);
-  const waited = await approveWaiting(port);
-  await settle(port, 'approve', onProgress);
+  const waited = await approveAll(port, () => settle(port, 'approve', onProgress));
   const facts = await gatherFacts(port, { delivered, expected, waited });
   const checks = checkFacts(facts);
   return {
@@ -62,9 +65,12 @@ async function settle(port: OpsPort, stage: DemoStage, onProgress: DemoProgress)
   });
 }
 
-async function approveWaiting(port: OpsPort) {
+/** What was approved may lead to more that waits: the observer looks at what the other roles made. */
+async function approveAll(port: OpsPort, settled: () => Promise<void>): Promise<Proposals> {
   const waiting = await port.listProposals({ status: 'pending' });
+  if (waiting.length === 0) return [];
   for (const { id } of waiting)
     await port.approveProposal({ id, actor: 'demo', reason: 'a person said yes' });
-  return waiting;
+  await settled();
+  return [...waiting, ...(await approveAll(port, settled))];
 }

@@ -5,6 +5,7 @@ import { simulate } from '../../supabase/client/simulation.js';
 import type { Delivered } from './deliver.js';
 import type { Plan } from './deliveries.js';
 import { retriedPattern } from './patterns.js';
+import { observerPattern } from './roles.js';
 
 export type Approved = { id: string; title: string; reason: string | null; mission: string };
 type RadarSignal = Awaited<ReturnType<OpsPort['radarList']>>[number];
@@ -28,6 +29,10 @@ export type DemoFacts = {
   deadLetters: DeadLetter[];
   radar: RadarSignal[];
   violations: string[];
+  /** What each role made of what it was given, in their order. */
+  roles: string[];
+  /** US dollars and calls of the model, as the budget booked them. */
+  spent: { usd: number; remaining: number };
   /** Decisions that today's policies would make otherwise than they were made. */
   otherwise: number;
   /** From the delivery to its last attempt. */
@@ -71,6 +76,7 @@ export async function gatherFacts(
       ({ invariant, entity, id, detail }) => `${invariant}: ${entity} ${id} ${JSON.stringify(detail)}`,
     ),
     otherwise: again.recorded?.count ?? 0,
+    ...(await roleStory(port, proposals)),
     trace,
   };
 }
@@ -79,6 +85,17 @@ const stepCount = ({ template }: Proposal): number =>
   typeof template === 'object' && template !== null && 'steps' in template && Array.isArray(template.steps)
     ? template.steps.length
     : 0;
+
+/** The texts of the pipeline's steps and of the observer after them, and what the budget says they cost. */
+async function roleStory(port: OpsPort, proposals: Proposal[]): Promise<Pick<DemoFacts, 'roles' | 'spent'>> {
+  const watched = proposals.find(({ pattern_id }) => pattern_id === observerPattern);
+  const nodes = watched === undefined ? [] : nodesOf(await port.trace({ id: watched.id }));
+  const roles = nodes
+    .filter(({ kind }) => kind === 'step')
+    .map(({ detail }) => /"text":"([^"]*)"/.exec(JSON.stringify(detail))?.[1] ?? 'no answer');
+  const [budget] = (await port.listBudgets()).filter(({ unit }) => unit === 'usd');
+  return { roles, spent: { usd: budget?.spent ?? 0, remaining: budget?.remaining ?? 0 } };
+}
 
 /** The whole story of the event that a proposal comes from. */
 async function traceOf(port: OpsPort, proposal: Proposal | undefined): Promise<TraceNode | undefined> {

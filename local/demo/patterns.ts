@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import type { OpsPort } from '../../supabase/client/port.js';
+import { pipelinePatterns } from './roles.js';
 
 const json = z.json();
 const Matrix = z.looseObject({ patterns: z.array(z.looseObject({ id: z.string() })) });
@@ -49,6 +50,7 @@ const demoPatterns = [
       steps: [{ key: 'announce', kind: 'noop', params: { fail: 'permanent' } }],
     },
   },
+  ...pipelinePatterns,
 ];
 
 /** Appends the demo's rules to the reaction matrix that the seed left. Throws `OPS_002`, `OPS_008`. */

@@ -4,9 +4,8 @@
  */
 import { z } from 'zod';
 import { AgentRoles } from '../../supabase/client/schemas/policies.js';
-import { defaultMaxKeys, readOptionalJson } from './body.js';
-import type { AppContext, AppDeps, Handler } from './deps.js';
-import { checkInput } from './input.js';
+import { LlmHealth, ProposalReceipt } from '../../supabase/client/schemas/rows.js';
+import { answers, endpoint } from './endpoint.js';
 import { proposer } from './proposals.js';
 
 const Reset = z.strictObject({
@@ -15,30 +14,47 @@ const Reset = z.strictObject({
 });
 const Check = z.strictObject({ role: AgentRoles.keyof().default('observer') });
 
-/** `{status, at, providers}`; 200 whatever the status is, since the answer itself is sound. */
-export function showLlmHealth({ port }: AppDeps): Handler {
-  return async (c) => c.json(await port.llmHealth());
-}
+export const showLlmHealth = endpoint(
+  {
+    summary: 'How the model providers are, as the workers see them',
+    answers: { 200: answers('Whatever `status` says: the answer itself is sound.', LlmHealth) },
+  },
+  async (c, _, { port }) => c.json(await port.llmHealth()),
+);
 
-/** 202 with the workers that will do it with their next report. */
-export function resetLlm(deps: AppDeps): Handler {
-  return async function resetLlm(c) {
-    const { provider } = checkInput(Reset, await body(c, deps));
-    return c.json(await deps.port.resetLlm(provider === undefined ? {} : { provider }), 202);
-  };
-}
+export const resetLlm = endpoint(
+  {
+    summary: 'Has the breakers of one provider, or of all, closed',
+    body: Reset,
+    bodyMayBeEmpty: true,
+    answers: {
+      202: answers(
+        'The workers that will do it with their next report.',
+        z.object({ workers: z.array(z.string()) }),
+      ),
+    },
+  },
+  async (c, { body }, { port }) => c.json(await port.resetLlm(body), 202),
+);
 
-/**
- * 202 with the proposal of one small call, gated like any other: `mission_id` is null while it waits for approval. The
- * result of its step names the provider that was used; `GET /api/ops/why/<mission_id>` shows it.
- */
-export function checkLlm(deps: AppDeps): Handler {
-  return async function checkLlm(c) {
-    const { role } = checkInput(Check, await body(c, deps));
+/** The result of its step names the provider that was used; `GET /api/ops/why/<mission_id>` shows it. */
+export const checkLlm = endpoint(
+  {
+    summary: 'Proposes one small call of a model',
+    body: Check,
+    bodyMayBeEmpty: true,
+    answers: {
+      202: answers(
+        'The proposal, gated like any other: `mission_id` is null while it waits.',
+        ProposalReceipt,
+      ),
+    },
+  },
+  async (c, { body: { role } }, { port }) => {
     const asked = { template: checkTemplate(role), source: 'api', ...proposer(c.get('identity')) };
-    return c.json(await deps.port.createProposal(asked), 202);
-  };
-}
+    return c.json(await port.createProposal(asked), 202);
+  },
+);
 
 /** Enough for a word, and for models that think before they say it. */
 const checkTokens = 256;
@@ -55,6 +71,3 @@ const checkTemplate = (role: string) => ({
     },
   ],
 });
-
-const body = (c: AppContext, { env }: AppDeps): Promise<unknown> =>
-  readOptionalJson(c.req.raw, { maxBytes: env.OPS_MAX_BODY_BYTES, maxKeys: defaultMaxKeys });
