@@ -36,7 +36,7 @@ export function askPage(look: LinkLook): Html {
   const word = words[look.verdict];
   return page(
     `${word}?`,
-    html`<h2>${word} this proposal? <span class="pill">${look.risk ?? 'risk unknown'}</span></h2>
+    html`<h2>${word} this proposal? <span class="pill">risk ${look.risk ?? 'unknown'}</span></h2>
       <p><strong>${visible(look.title ?? 'without title')}</strong></p>
       <p class="meta">${visible(look.reason ?? '')}</p>
       <ol class="steps">${stepsOf(look.template).map(step)}</ol>

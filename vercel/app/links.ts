@@ -3,9 +3,11 @@
  * often a mail scanner or a chat's preview asks; only POST acts, once. The token is the key here, so it is in no log.
  */
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { z } from 'zod';
 import { fromDatabase, OpsError } from '../../supabase/client/errors.js';
 import { readBytes } from './body.js';
 import type { AppContext, AppDeps, Handler } from './deps.js';
+import { answersPage, described, type Endpoint } from './endpoint.js';
 import { askPage, donePage, endedPage, failedPage, linkPolicy } from './links-page.js';
 import { describe, Refusal, retryAfterSeconds } from './problem.js';
 
@@ -13,22 +15,50 @@ import { describe, Refusal, retryAfterSeconds } from './problem.js';
 const maxFormBytes = 32_768;
 const maxReasonChars = 2_000;
 
+const params = z.object({ token: z.string().length(64) });
+
 /** 200 with the question; 410 with why the link does nothing any more; 404 for no such link. */
-export function showLink({ port }: AppDeps): Handler {
-  return asPage(async (c) => {
-    const look = await port.lookAtLink({ token: tokenOf(c) });
-    return look.state === 'open' ? show(c, 200, askPage(look)) : show(c, 410, endedPage(look));
-  });
+export function showLink({ port }: AppDeps): Endpoint {
+  const spec = {
+    summary: 'The page behind an approval link; looking changes nothing',
+    params,
+    answers: {
+      200: answersPage('What the link would do.'),
+      404: answersPage('There is no such link.'),
+      410: answersPage('The link does nothing any more, and why.'),
+    },
+  };
+  return described(
+    spec,
+    asPage(async (c) => {
+      const look = await port.lookAtLink({ token: tokenOf(c) });
+      return look.state === 'open' ? show(c, 200, askPage(look)) : show(c, 410, endedPage(look));
+    }),
+  );
 }
 
 /** 200 with what came of it; 403 from a page that is not ours; 404, 409 when the link does nothing. */
-export function followLink({ port }: AppDeps): Handler {
-  return asPage(async (c) => {
-    refuseForeign(c);
-    const reason = await readReason(c.req.raw);
-    const used = await port.useLink({ token: tokenOf(c), ...(reason !== '' && { reason }) });
-    return show(c, 200, donePage(used));
-  });
+export function followLink({ port }: AppDeps): Endpoint {
+  const spec = {
+    summary: 'Does what an approval link says, once',
+    params,
+    otherBodies: { 'application/x-www-form-urlencoded': z.object({ reason: z.string().optional() }) },
+    answers: {
+      200: answersPage('What came of it.'),
+      403: answersPage('It came from a page that is not ours.'),
+      404: answersPage('There is no such link.'),
+      409: answersPage('The link does nothing any more, and why.'),
+    },
+  };
+  return described(
+    spec,
+    asPage(async (c) => {
+      refuseForeign(c);
+      const reason = await readReason(c.req.raw);
+      const used = await port.useLink({ token: tokenOf(c), ...(reason !== '' && { reason }) });
+      return show(c, 200, donePage(used));
+    }),
+  );
 }
 
 /** A person reads the answer, so errors are pages too. */
