@@ -55,11 +55,9 @@ insert into public.ops_policy (key, value) values ('reaction_matrix', $policy$
               "title": "{{event.data.issue.title}}",
               "source": "github",
               "tags": ["feature-request"],
-              "evidence": {
-                "url": "{{event.data.issue.html_url}}",
-                "author": "{{event.data.issue.user.login ?? null}}",
-                "comments": "{{event.data.issue.comments ?? 0}}"
-              },
+              "by": "{{event.data.issue.user.login ?? null}}",
+              "link": "{{event.data.issue.html_url}}",
+              "evidence": { "comments": "{{event.data.issue.comments ?? 0}}" },
               "dedupe_key": "{{event.data.issue.html_url}}"
             }
           }
@@ -183,7 +181,7 @@ insert into public.ops_policy (key, value) values ('reaction_matrix', $policy$
               "title": "Security alert in {{event.data.repository.full_name ?? \"GitHub\"}}",
               "source": "github",
               "tags": ["security"],
-              "score": 10,
+              "weight": 10,
               "evidence": "{{steps.assess.result.echo}}"
             }
           },

@@ -7,6 +7,7 @@ import { addDemo } from './commands/demo.js';
 import { addDlq } from './commands/dlq.js';
 import { addDoctor } from './commands/doctor.js';
 import { addEmit } from './commands/emit.js';
+import { addExecutor } from './commands/executor.js';
 import { addHeartbeat } from './commands/heartbeat.js';
 import { addKeys } from './commands/keys.js';
 import { addLlm } from './commands/llm.js';
@@ -39,6 +40,7 @@ const commands: AddCommand[] = [
   addDoctor,
   addHeartbeat,
   addWorker,
+  addExecutor,
   addEmit,
   addPropose,
   addApprove,

@@ -22,6 +22,14 @@ export function renderReport({ facts, checks, duration_ms }: DemoReport, { paint
       paint,
     ),
     section(
+      'Roles at work, with a stand-in for the model',
+      [
+        ...facts.roles,
+        `cost: $${facts.spent.usd.toFixed(4)}, $${facts.spent.remaining.toFixed(2)} left today`,
+      ].join('\n'),
+      paint,
+    ),
+    section(
       'Dead letters',
       facts.deadLetters
         .map((d) => `${d.executor}, ${d.cause}: ${oneLine(d.last_error ?? '', 80)}`)

@@ -1,6 +1,8 @@
 import { parseConnection } from '../../supabase/client/connection.js';
 import { type ChosenDatabase, dataRoot, openChosen } from '../database.js';
 import { type DemoProgress, type DemoStage, runDemo } from '../demo/demo.js';
+import { startModelServer } from '../demo/model.js';
+import { modelEnvironment, playRole } from '../demo/roles.js';
 import { type Room, takeRoom } from '../demo/room.js';
 import { startEmbedded } from '../embedded/embedded.js';
 import { createLogger } from '../logger.js';
@@ -14,8 +16,11 @@ import { type Progress, startProgress } from './progress.js';
 
 export async function demo(context: Context): Promise<ExitCode> {
   const { out, atEnd } = context;
+  const model = await startModelServer(playRole);
+  atEnd(model.close);
   const env = {
     ...context.env(),
+    ...modelEnvironment(model.url),
     OPS_HOST: '127.0.0.1',
     OPS_WORKER_NAME: `demo-${process.pid}`,
     OPS_REACTIVE: true,

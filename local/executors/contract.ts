@@ -29,6 +29,8 @@ export type Traits = {
   touches?: ('secrets' | 'outside')[];
   /** A parameter (a dotted path): one step at a time per value of it, over all workers. Default none. */
   exclusive?: string;
+  /** Parameters for the operator's own words: no placeholder may stand in them, so no event ever fills one. */
+  fixed?: string[];
 };
 
 /** Money, tokens and whatever else was used. Numbers reported twice are added up, texts replaced. */
@@ -139,6 +141,7 @@ export function toRegistration(executor: Executor): ExecutorRegistration {
         needs: traits.needs ?? [],
         touches: traits.touches ?? [],
         exclusive: traits.exclusive ?? null,
+        fixed: traits.fixed ?? [],
       },
     });
   } catch (cause) {

@@ -9,6 +9,7 @@ import { OpsError } from '../../supabase/client/errors.js';
 import type { ExecutorRegistration } from '../../supabase/client/schemas/inputs.js';
 import { builtins } from './builtin.js';
 import { type Executor, toRegistration } from './contract.js';
+import type { Examples } from './kit/checks.js';
 
 export type Registry = {
   readonly names: readonly string[];
@@ -53,15 +54,22 @@ export async function loadRegistry(list: string | undefined, directory = process
 }
 
 /** The executors that one package or file exports. Throws `OPS_016`. */
-export async function loadExecutors(place: string, directory = process.cwd()): Promise<Executor[]> {
-  const { default: exported } = await importFrom(place, directory);
+export const loadExecutors = async (place: string, directory?: string): Promise<Executor[]> =>
+  (await loadExecutorModule(place, directory)).executors;
+
+/** The same, with the examples that it exports for the contract's checks, by executor. Throws `OPS_016`. */
+export async function loadExecutorModule(
+  place: string,
+  directory = process.cwd(),
+): Promise<{ executors: Executor[]; examples: Record<string, Examples> }> {
+  const { default: exported, examples = {} } = await importFrom(place, directory);
   const found: unknown[] = Array.isArray(exported) ? exported : [exported];
   if (found.length === 0 || !found.every(isExecutor))
     throw new OpsError('OPS_016', `${place} exports no executor by default`, {
       hint: 'Let it `export default defineExecutor({ name, params, traits, run })`, or a list of these.',
     });
   found.forEach(toRegistration);
-  return found;
+  return { executors: found, examples };
 }
 
 function isExecutor(value: unknown): value is Executor {
@@ -70,7 +78,9 @@ function isExecutor(value: unknown): value is Executor {
   return typeof name === 'string' && isSchema && typeof traits === 'object' && typeof run === 'function';
 }
 
-async function importFrom(place: string, directory: string): Promise<{ default?: unknown }> {
+type Module = { default?: unknown; examples?: Record<string, Examples> };
+
+async function importFrom(place: string, directory: string): Promise<Module> {
   try {
     return await import(specifier(place, directory));
   } catch (cause) {
@@ -82,7 +92,8 @@ async function importFrom(place: string, directory: string): Promise<{ default?:
 }
 
 function specifier(place: string, directory: string): string {
-  if (place.startsWith('.') || isAbsolute(place)) return pathToFileURL(resolve(directory, place)).href;
+  const isPath = place.startsWith('.') || isAbsolute(place) || /\.[cm]?[jt]s$/.test(place);
+  if (isPath) return pathToFileURL(resolve(directory, place)).href;
   if (place.startsWith('file:')) return place;
   try {
     // The caller's own packages come before ours.

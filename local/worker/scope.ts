@@ -59,6 +59,9 @@ export class Scope implements StepContext {
   get attempt(): number {
     return this.#attempt.step.attempt;
   }
+  get leaseEpoch(): number {
+    return this.#attempt.step.lease_epoch;
+  }
   get role(): string | null {
     return this.#attempt.step.role;
   }
@@ -77,12 +80,12 @@ export class Scope implements StepContext {
     return this.#log;
   }
 
-  progress(fraction: number, note?: string): void {
+  readonly progress = (fraction: number, note?: string): void => {
     if (this.log.isLevelEnabled('debug'))
       write(this.log, 'debug', { event: 'attempt.progress', fraction, note });
-  }
+  };
 
-  cost(used: Cost): void {
+  readonly cost = (used: Cost): void => {
     this.meta ??= {};
     for (const [name, amount] of Object.entries(used)) {
       const measure = storable(name);
@@ -91,17 +94,21 @@ export class Scope implements StepContext {
       else if (Number.isFinite(amount))
         this.meta[measure] = Number(amount) + (typeof before === 'number' ? before : 0);
     }
-  }
+  };
 
-  secret(name: string): string | undefined {
+  readonly secret = (name: string): string | undefined => {
     const value = this.#around.secrets(name);
     if (value !== undefined) this.secretsRead.add(value);
     return value;
-  }
+  };
 
-  emit(event: StepEvent): void {
+  readonly setting = (name: string): string | undefined => {
+    return this.#around.secrets(name);
+  };
+
+  readonly emit = (event: StepEvent): void => {
     this.events.push(checkedEvent(event));
-  }
+  };
 }
 
 function checkedEvent(event: StepEvent): StepEvent {

@@ -72,7 +72,7 @@ export const rolledBackStates = new Set(['40001', '40P01', '55P03']);
 
 /**
  * SQLSTATEs and errnos that mean "the database is away": connection exceptions (class 08), shutdown and start-up
- * (57P01-57P03), too many connections (53300), and what Node's sockets report. The outcome of a call that ended
+ * (57P01-57P03), no room left (53100 disk, 53200 memory, 53300 connections), a read-only server, I/O errors, and what Node's sockets report. The outcome of a call that ended
  * so is unknown; only calls that are safe to repeat are repeated.
  */
 export const databaseAwayStates = new Set([
@@ -85,7 +85,10 @@ export const databaseAwayStates = new Set([
   '57P01',
   '57P02',
   '57P03',
+  '53100',
+  '53200',
   '53300',
+  '58030',
   '25006',
   'ECONNREFUSED',
   'ECONNRESET',
@@ -96,6 +99,14 @@ export const databaseAwayStates = new Set([
   'ENOTFOUND',
   'EAI_AGAIN',
 ]);
+
+/** What to do when the server answers, but cannot work. */
+const awayHints: Record<string, string> = {
+  '53100': 'Make room on the disk of the database; work goes on by itself.',
+  '53300': 'Raise max_connections, or put fewer workers or a pooler in front; work goes on by itself.',
+  '25006':
+    'It is a standby, or default_transaction_read_only is on; work goes on by itself once it takes writes.',
+};
 
 /** SQLSTATEs of values that the database cannot take: bad text, bad escapes, bad encoding, numbers out of range. */
 const malformedStates = new Set(['22P02', '22P05', '22003', '22021']);
@@ -119,7 +130,9 @@ export function fromDatabase(error: unknown): OpsError {
   }
   if (isDatabaseAway(error))
     return new OpsError('OPS_001', `database unreachable: ${text}`, {
-      hint: 'Check that the server runs and that DATABASE_URL names it; work goes on by itself once it answers.',
+      hint:
+        awayHints[String(code)] ??
+        'Check that the server runs and that DATABASE_URL names it; work goes on by itself once it answers.',
       cause: error,
     });
   if (code === '42883' || code === '42P01' || code === '3F000')

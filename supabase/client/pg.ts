@@ -6,6 +6,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import pg from 'pg';
 import type { Request } from './call.js';
 import { fromDatabase, OpsError, wasRolledBack } from './errors.js';
+import { stringify } from './json-text.js';
 import { type CallOptions, createPort, type OpsPort } from './port.js';
 
 /** Supabase ends statements of its API roles after 8 s; a call that has not answered by 10 s will not. */
@@ -95,7 +96,7 @@ const isSqlError = (error: unknown): boolean =>
 /** `select * from public.ops_x(p_a => $1::text)`; a function that answers one value gets it as `value`. */
 export function statement({ fn, args, kind }: Request): { text: string; values: unknown[] } {
   const list = args.map((a, i) => `${a.name} => $${i + 1}::${a.sql}`).join(', ');
-  const values = args.map((a) => (a.sql === 'jsonb' ? JSON.stringify(a.value) : a.value));
+  const values = args.map((a) => (a.sql === 'jsonb' ? stringify(a.value) : a.value));
   const text =
     kind === 'value' ? `select public.${fn}(${list}) as value` : `select * from public.${fn}(${list})`;
   return { text, values };

@@ -15,7 +15,7 @@ export const calls = {
   // events
   emitEvents: call(
     'ops_emit_events',
-    { events: arg.jsonb(z.array(input.EventInput)) },
+    { events: arg.jsonb(z.array(input.SentEvent)) },
     rows(out.EventReceipt),
   ),
   emitEvent: call(
@@ -448,6 +448,23 @@ export const calls = {
     { limit: arg.int.orDefault, dryRun: arg.boolean.orDefault, cursor: arg.bigint.orDefault },
     value(out.Archived),
   ),
+
+  // lists for people, and what has changed
+  listMissions: call(
+    'ops_list_missions',
+    {
+      status: arg.text.orDefault,
+      pattern: arg.text.orDefault,
+      limit: arg.int.orDefault,
+      cursor: arg.text.orDefault,
+    },
+    rows(out.MissionRow),
+  ),
+  getMission: call('ops_get_mission', { id: arg.uuid }, value(out.Mission)),
+  getStep: call('ops_get_step', { id: arg.uuid }, value(out.Step)),
+  listPolicies: call('ops_list_policies', {}, rows(out.Policy)),
+  listChanges: call('ops_list_changes', { since: arg.timestamp, limit: arg.int.orDefault }, rows(out.Change)),
+
   schemaVersion: call('ops_schema_version', {}, value(z.string())),
 };
 

@@ -536,6 +536,7 @@ create table if not exists public.ops_executors (
   touches text[] not null default '{}'
     constraint ops_executors_touches check (touches <@ array['secrets', 'outside']),
   exclusive text,
+  fixed text[] not null default '{}',
   params_schema jsonb,
   result_schema jsonb,
   updated_at timestamptz not null default public.ops_clock()
@@ -549,6 +550,7 @@ comment on column public.ops_executors.local_limit is 'How many run at once in o
 comment on column public.ops_executors.needs is 'What it needs of its host, for people.';
 comment on column public.ops_executors.touches is 'secrets: it is given any; outside: it changes something outside of this database or talks to somebody. For the rule of two.';
 comment on column public.ops_executors.exclusive is 'Parameter that names what only one step at a time may work on, such as a repository; null for none. worker_policy.executors.<name>.per_key goes before it.';
+comment on column public.ops_executors.fixed is 'Parameters that no placeholder may stand in: what comes from events never becomes one of these.';
 comment on column public.ops_executors.params_schema is 'JSON Schema of its params; null until a worker has registered it: then params are not checked.';
 comment on column public.ops_executors.result_schema is 'JSON Schema of its result; null means any.';
 comment on column public.ops_executors.updated_at is 'Last registration.';

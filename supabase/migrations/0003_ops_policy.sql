@@ -966,6 +966,18 @@ end $$;
 comment on function public.ops_placeholder_problems(jsonb, text) is
   'Placeholders of a template that are malformed, in the wrong place, or ask a step that has not surely ended.';
 
+create or replace function public.ops_fixed_problems(p_template jsonb, p_path text)
+returns table (severity text, path text, message text, fix text) language sql stable set search_path = '' as $$
+  select 'error', public.ops_json_path(p_path, f.path), format('holds a placeholder, and %s of %s may not', f.path ->> 3, x.name),
+    'Write it out: what comes from events is data, and belongs into another parameter.'
+  from public.ops_find_placeholders(p_template) f
+  cross join lateral (select p_template #> array['steps', f.path ->> 1] as step) s
+  join public.ops_executors x on x.name = coalesce(s.step ->> 'executor', s.step ->> 'kind') and f.path ->> 3 = any (x.fixed)
+  where f.path ->> 0 = 'steps' and f.path ->> 2 = 'params' and f.problem is null
+$$;
+comment on function public.ops_fixed_problems(jsonb, text) is
+  'Placeholders in parameters that an executor keeps for the operator''s own words, such as a prompt, a command or a role.';
+
 create or replace function public.ops_step_ref_problem(p_ref jsonb, p_ancestors jsonb) returns text
 language sql immutable set search_path = '' as $$
   select format('asks for {{%s}}%s', array_to_string(public.ops_text_list(p_ref), '.'), case
@@ -1042,6 +1054,7 @@ begin
   end if;
   if strpos(p_template::text, '{{') > 0 then
     return query select * from public.ops_placeholder_problems(p_template, p_path);
+    return query select * from public.ops_fixed_problems(p_template, p_path);
   end if;
   return query select * from public.ops_executor_problems(p_template, p_path);
 end $$;

@@ -1450,19 +1450,20 @@ begin
     return jsonb_build_object('accepted', false, 'schema_version', public.ops_schema_version(),
       'holder', jsonb_build_object('instance', v_holder.instance, 'host', v_holder.host, 'pid', v_holder.pid, 'seen_at', v_holder.seen_at));
   end if;
-  insert into public.ops_executors as o (name, idempotent, risk, local_limit, needs, touches, exclusive, params_schema, result_schema, updated_at)
+  insert into public.ops_executors as o (name, idempotent, risk, local_limit, needs, touches, exclusive, fixed, params_schema, result_schema, updated_at)
   select x ->> 'name', (x #>> '{traits,idempotent}')::boolean, x #>> '{traits,risk}', public.ops_integer(x #> '{traits,local_limit}'),
     array(select jsonb_array_elements_text(coalesce(nullif(x #> '{traits,needs}', 'null'), '[]'))),
-    array(select jsonb_array_elements_text(coalesce(nullif(x #> '{traits,touches}', 'null'), '[]'))), x #>> '{traits,exclusive}', x -> 'params_schema', nullif(x -> 'result_schema', 'null'), v_now
+    array(select jsonb_array_elements_text(coalesce(nullif(x #> '{traits,touches}', 'null'), '[]'))), x #>> '{traits,exclusive}', public.ops_text_list(coalesce(nullif(x #> '{traits,fixed}', 'null'), '[]')), x -> 'params_schema', nullif(x -> 'result_schema', 'null'), v_now
   from jsonb_array_elements(p_executors) x order by x ->> 'name'
   on conflict (name) do update set
     idempotent = o.idempotent and excluded.idempotent or not o.builtin and excluded.idempotent,
     risk = case when o.builtin and public.ops_risk_rank(o.risk) > public.ops_risk_rank(excluded.risk) then o.risk else excluded.risk end,
     local_limit = excluded.local_limit, needs = excluded.needs,
     touches = array(select distinct t from unnest(excluded.touches || case when o.builtin then o.touches else '{}' end) t order by t),
-    exclusive = coalesce(excluded.exclusive, case when o.builtin then o.exclusive end), params_schema = excluded.params_schema, result_schema = excluded.result_schema, updated_at = v_now
-  where (o.params_schema, o.result_schema, o.local_limit, o.needs, o.touches, o.exclusive)
-      is distinct from (excluded.params_schema, excluded.result_schema, excluded.local_limit, excluded.needs, excluded.touches, excluded.exclusive)
+    exclusive = coalesce(excluded.exclusive, case when o.builtin then o.exclusive end),
+    fixed = array(select distinct t from unnest(excluded.fixed || case when o.builtin then o.fixed else '{}' end) t order by t), params_schema = excluded.params_schema, result_schema = excluded.result_schema, updated_at = v_now
+  where (o.params_schema, o.result_schema, o.local_limit, o.needs, o.touches, o.exclusive, o.fixed)
+      is distinct from (excluded.params_schema, excluded.result_schema, excluded.local_limit, excluded.needs, excluded.touches, excluded.exclusive, excluded.fixed)
     or o.risk <> excluded.risk or o.idempotent <> excluded.idempotent;
   delete from public.ops_workers w where w.seen_at < v_now - interval '1 day';
   return jsonb_build_object('accepted', true, 'schema_version', public.ops_schema_version(), 'holder', null);

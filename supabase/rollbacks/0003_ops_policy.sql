@@ -32,7 +32,7 @@ drop function if exists public.ops_matrix_problems(jsonb);
 drop function if exists public.ops_template_problems(jsonb, text);
 drop function if exists public.ops_document_problem(jsonb);
 drop function if exists public.ops_executor_problems(jsonb, text);
-drop function if exists public.ops_step_ref_problem(jsonb, jsonb);
+drop function if exists public.ops_fixed_problems(jsonb, text), public.ops_step_ref_problem(jsonb, jsonb);
 drop function if exists public.ops_placeholder_problems(jsonb, text);
 drop function if exists public.ops_order_problems(jsonb, text);
 drop function if exists public.ops_step_problems(jsonb, text);

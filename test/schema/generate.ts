@@ -43,11 +43,11 @@ ${schemas()
   .join(',\n')}
 on conflict (name) do update set schema = excluded.schema;
 
-insert into public.ops_executors (name, builtin, idempotent, risk, local_limit, needs, touches, params_schema, result_schema) values
+insert into public.ops_executors (name, builtin, idempotent, risk, local_limit, needs, touches, exclusive, fixed, params_schema, result_schema) values
 ${builtinExecutors.map((name) => `  (${registration(name)})`).join(',\n')}
 on conflict (name) do update set
   builtin = excluded.builtin, idempotent = excluded.idempotent, risk = excluded.risk, local_limit = excluded.local_limit,
-  needs = excluded.needs, touches = excluded.touches, params_schema = excluded.params_schema, result_schema = excluded.result_schema;
+  needs = excluded.needs, touches = excluded.touches, exclusive = excluded.exclusive, fixed = excluded.fixed, params_schema = excluded.params_schema, result_schema = excluded.result_schema;
 
 insert into public.ops_migrations (version, name) values ('0004', 'ops_schemas') on conflict do nothing;
 `;
@@ -112,6 +112,8 @@ function registration(name: (typeof builtinExecutors)[number]): string {
     (known === undefined ? localLimit : known.traits.local_limit) ?? 'null',
     `array[${needs.map(literal).join(', ')}]::text[]`,
     `array[${(known?.traits.touches ?? touches).map(literal).join(', ')}]::text[]`,
+    known?.traits.exclusive ? literal(known.traits.exclusive) : 'null',
+    `array[${(known?.traits.fixed ?? []).map(literal).join(', ')}]::text[]`,
     known === undefined ? 'null' : json(simplify(known.params_schema)),
     known?.result_schema ? json(simplify(known.result_schema)) : 'null',
   ].join(', ');

@@ -212,7 +212,7 @@ describe('a switch', () => {
     await engine.beat();
     await engine.mission([
       side('plain'),
-      { key: 'sage', kind: 'agent', depends_on: [], params: { role: 'sage' } },
+      { key: 'sage', kind: 'agent', depends_on: [], params: { role: 'sage', prompt: 'x' } },
     ]);
     await engine.port.pause({ scope: 'role:sage' });
     await engine.port.pause({ scope: 'pattern:p' });

@@ -130,7 +130,7 @@ test.each<[string, Json, RegExp]>([
   [
     'an unknown root',
     mission({ kind: 'noop', params: { echo: '{{env.X}}' } }),
-    /does not begin with event, steps or mission/,
+    /does not begin with event, steps, mission, item or index/,
   ],
   [
     'a step in the title',
@@ -187,4 +187,14 @@ test('a hundred steps are checked quickly, a hundred and one are too many', asyn
   }));
   expect(await problems({ title: 't', steps: steps.slice(0, 100) })).toEqual([]);
   expect(await problems({ title: 't', steps })).toEqual(['$.steps has 101 item(s), more than 100']);
+});
+
+test.each([
+  ['prompt', { role: 'scout', prompt: 'Look at {{event.data.text}}' }],
+  ['role', { role: '{{event.data.role}}', prompt: 'look' }],
+  ['tools', { role: 'scout', prompt: 'look', tools: ['{{event.data.tool}}'] }],
+])('%s of an agent is the operator’s own: no placeholder may stand in it', async (param, params) => {
+  expect(await problems(mission({ kind: 'agent', params }))).toEqual([
+    expect.stringMatching(new RegExp(`^\\$\\.steps\\[0\\]\\.params\\.${param}.* ${param} of agent may not`)),
+  ]);
 });

@@ -51,6 +51,39 @@ describe('a name', () => {
     await advanceClock(db.sql, '50 seconds');
     expect(await register('w')).toMatchObject({ accepted: false });
   });
+
+  test('that was given to another is refused to the one that had it, which then renews nothing', async () => {
+    const [old, young] = [randomUUID(), randomUUID()];
+    await register('w', { instance: old });
+    await engine.mission([noop('one')]);
+    const leases = (await engine.claim(1, ['noop'], 600)).map(({ id, lease_epoch }) => ({
+      ...{ step_id: id, lease_epoch },
+    }));
+    const renew = (instance?: string) =>
+      engine.port.renewLeases({ worker: 'w', leases, leaseSeconds: 600, ...(instance && { instance }) });
+    const idle = (instance?: string) =>
+      engine.port.workerIdle({ worker: 'w', executors: ['noop'], ...(instance && { instance }) });
+    expect(await renew(old)).toMatchObject([{ held: true }]);
+    await advanceClock(db.sql, '61 seconds');
+    await register('w', { instance: young });
+    await advanceClock(db.sql, '30 seconds');
+    const rows = () =>
+      db.sql('select seen_at, lease_expires_at from ops_workers cross join ops_mission_steps');
+    const before = await rows();
+    for (const call of [renew, idle])
+      await expect(call(old)).rejects.toMatchObject({
+        code: 'OPS_006',
+        message: expect.stringContaining('the worker name w was given to process 1 on host h'),
+        hint: expect.stringContaining('--name'),
+      });
+    expect(await rows()).toEqual(before);
+    expect(await renew(young)).toMatchObject([{ held: true }]);
+    // Workers of before do not name themselves.
+    expect(await renew()).toMatchObject([{ held: true }]);
+    expect(await idle()).toMatchObject({ next_due_at: null });
+    await db.sql('delete from ops_workers');
+    expect(await renew(old)).toMatchObject([{ held: true }]);
+  });
 });
 
 describe('an executor', () => {

@@ -1,5 +1,6 @@
 /** What callers hand to the engine, as zod schemas. Members are named as the engine's JSON names them. */
 import { z } from 'zod';
+import { JsonText } from '../json-text.js';
 import * as terms from '../terms.js';
 
 const document = z.record(z.string(), z.json());
@@ -21,6 +22,11 @@ export const EventInput = z.strictObject({
   /** `verified` unless the sender proved nothing; `loop` is the engine's own and refused here. */
   trust: z.enum(['verified', 'unverified']).optional(),
   traceparent: z.string().max(100).optional(),
+});
+
+/** An event whose data may also be the text that it was sent in. */
+export const SentEvent = EventInput.extend({
+  data: z.union([document, z.instanceof(JsonText)]).optional(),
 });
 
 export const LeaseRef = z.strictObject({ step_id: z.uuid(), lease_epoch: z.int() });
@@ -64,6 +70,8 @@ export const ExecutorRegistration = z.strictObject({
     touches: z.array(z.enum(['secrets', 'outside'])).optional(),
     /** A parameter: one step at a time per value of it. */
     exclusive: z.string().max(200).nullable().optional(),
+    /** Parameters that no placeholder may stand in. */
+    fixed: z.array(z.string()).optional(),
   }),
 });
 
@@ -127,6 +135,7 @@ export const LlmReport = z.strictObject({
 });
 
 export type EventInput = z.input<typeof EventInput>;
+export type SentEvent = z.input<typeof SentEvent>;
 export type StepResult = z.input<typeof StepResult>;
 export type StepFailure = z.input<typeof StepFailure>;
 export type LlmReport = z.infer<typeof LlmReport>;
