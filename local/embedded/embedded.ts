@@ -12,7 +12,7 @@ import { type Binaries, findBinaries } from './binaries.js';
 import { prepareCluster, setPassword } from './cluster.js';
 import { askServer, connectionUrl, ensureDatabase, host } from './database.js';
 import { launchServer } from './launch.js';
-import { takeLock } from './lock.js';
+import { takeStartLock } from './lock.js';
 import { choosePlace, type Place } from './place.js';
 import { refusal } from './refusal.js';
 import { dropForeignServerFile, isAlive, readServerFile, type ServerFile } from './server-file.js';
@@ -63,7 +63,7 @@ export function dataDirUnder(root: string): string {
 export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedDatabase> {
   try {
     const place = await choosePlace(options.dataDir);
-    const release = await takeLock(place.lockFile, patienceMs);
+    const release = await takeStartLock(place.lockFile, patienceMs);
     return await startOrJoin(place, options).finally(release);
   } catch (cause) {
     if (cause instanceof OpsError) throw cause;
