@@ -765,7 +765,7 @@ declare
   v_cap numeric := coalesce((p_policy #>> '{backoff,cap_seconds}')::numeric, 900);
 begin
   crashes := p_step.crash_count + (p_outcome = 'crashed')::integer;
-  failures := p_step.failure_count + (p_outcome not in ('crashed', 'cancelled'))::integer;
+  failures := p_step.failure_count + (p_outcome not in ('crashed', 'cancelled', 'rate_limited'))::integer;
   if p_outcome = 'cancelled' or p_step.cancel_requested_at is not null then
     status := 'cancelled';
     return;
@@ -785,7 +785,7 @@ begin
   status := case when delay_seconds = 0 then 'queued' else 'scheduled' end;
 end $$;
 comment on function public.ops_failure_verdict(public.ops_mission_steps, text, numeric, boolean, jsonb) is
-  'What an ended attempt makes of its step: its next status, the dead letter''s cause if it is out of attempts, the new counts and the wait in seconds (what the other side asked for counts up to a week). A crash, a timeout or an unknown outcome is tried again only by idempotent executors; three crashes are poison.';
+  'What an ended attempt makes of its step: its next status, the dead letter''s cause if it is out of attempts, the new counts and the wait in seconds (what the other side asked for counts up to a week). Being turned away (rate_limited) costs no attempt. A crash, a timeout or an unknown outcome is tried again only by idempotent executors; three crashes are poison.';
 
 create or replace function public.ops_settle(p_failures jsonb, p_from text, p_expired_before timestamptz)
 returns table (step_id uuid, lease_epoch bigint, status text, ready_at timestamptz, dead_lettered boolean)

@@ -297,14 +297,17 @@ declare
   v_chunk record;
   v_gone jsonb := '{}';
   v_rows bigint := 0;
+  v_chunks integer := 0;
 begin
-  while v_table <= cardinality(v_tables) and v_rows < p_rows and clock_timestamp() < v_end loop
+  -- At least one chunk, however slow the machine: a walk always comes on.
+  while v_table <= cardinality(v_tables) and (v_chunks = 0 or v_rows < p_rows and clock_timestamp() < v_end) loop
     if v_page >= v_pages[v_table] then
       v_table := v_table + 1;
       v_page := 0;
       v_row := 0;
       continue;
     end if;
+    v_chunks := v_chunks + 1;
     v_chunk := public.ops_archive_chunk(v_tables[v_table], format('(%s,%s)', v_page, v_row)::tid, format('(%s,0)', v_page + 64)::tid,
       least(p_rows - v_rows, greatest(p_rows / 10, 1))::integer, v_before, p_dry);
     if v_chunk.gone is not null then

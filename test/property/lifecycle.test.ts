@@ -70,7 +70,16 @@ function missing({ counts }: Reached): string[] {
       'proposal pending',
       'proposal rejected',
     ],
-    ...['event fired', 'event unmatched', 'renew', 'claim', 'decide', 'beat', 'stale refused or idle'],
+    ...[
+      'event fired',
+      'event unmatched',
+      'renew',
+      'claim',
+      'decide',
+      'beat',
+      'stale refused or idle',
+      'archive',
+    ],
   ];
   return due.filter((what) => !counts.has(what));
 }

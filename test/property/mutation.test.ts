@@ -8,6 +8,7 @@ import { playRace, races } from './concurrency/counters.js';
 import { playMeeting } from './concurrency/pairs.js';
 import { openSession, openSessions, type Session } from './concurrency/sessions.js';
 import type { Command } from './lifecycle/program.js';
+import { claim, complete, fail, propose, step } from './lifecycle/regressions.js';
 import { runProgram, runPrograms } from './lifecycle/run.js';
 import { openWorld, type World } from './lifecycle/world.js';
 
@@ -92,6 +93,20 @@ const fired: Command[] = [
   ['reactionMatrix', { patterns: ['plain'] }],
   ['emit', [{ type: 'demo:a', n: 1, key: null }]],
   ['beat', {}],
+];
+
+const days = (n: number): Command => ['age', n * 86_400_000];
+const archive: Command = ['archive', { days: 1, but: null, limit: 5_000 }];
+/** A chain of which the first mission has ended and the second has not. */
+const chain: Command[] = [
+  ['reactionMatrix', { patterns: ['plain', 'repeats'] }],
+  ['emit', [{ type: 'demo:a', n: 1, key: null }]],
+  ['beat', {}],
+  ...[1, 2].flatMap((): Command[] => [
+    ['claim', { worker: 'ada', executors: ['noop'], limit: 3, leaseSeconds: 60 }],
+    complete,
+    ['beat', {}],
+  ]),
 ];
 
 const guards: [name: string, guard: Guard, hunt: Hunt, notices: RegExp][] = [
@@ -188,6 +203,38 @@ const guards: [name: string, guard: Guard, hunt: Hunt, notices: RegExp][] = [
     },
     race('one key runs one step'),
     /steps run under one key/,
+  ],
+  [
+    'open dead letters keep their mission',
+    {
+      fn: 'ops_mission_is_asked_for',
+      out: [
+        [
+          "or exists (select from public.ops_step_dead_letters d where d.step_id = s.id and d.state = 'open')",
+          '',
+        ],
+      ],
+    },
+    program(propose(step()), claim, fail('permanent'), days(3), archive),
+    /archived and is asked for/,
+  ],
+  [
+    'a chain keeps the event that began it',
+    {
+      fn: 'ops_archive_events',
+      out: [['where o.event_id = e.id and (r.status', 'where false and (r.status']],
+    },
+    program(...chain, days(3), archive),
+    /archived while its chain is under way/,
+  ],
+  [
+    'attempts stay with their open step',
+    {
+      fn: 'ops_archive_attempts',
+      out: [["or s.status in ('blocked', 'scheduled', 'queued', 'running')", '']],
+    },
+    program(propose(step()), claim, fail('retryable'), days(3), archive),
+    /archived and is asked for/,
   ],
   [
     'the second look at the lease in recovery',

@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Archived } from '../../supabase/client/schemas/rows.js';
 import { advanceClock } from '../support/clock.js';
-import { hold, inTransaction, noop, only, reviveByHand, useEngine } from './engine-kit.js';
+import { blocked, hold, inTransaction, noop, only, reviveByHand, useEngine } from './engine-kit.js';
 
 const engine = useEngine();
 const { db } = engine;
@@ -205,6 +205,7 @@ describe('what is not finished', () => {
     expect(await rows()).toEqual({ ...kept, ops_agent_events: 1 });
     const letter = only(await engine.port.listDeadLetters());
     await engine.port.requeueDeadLetter({ id: letter.id });
+    await days(91);
     expect(await archive(), 'a step that runs again keeps what it went through').toEqual({});
     await work();
     await days(91);
@@ -237,6 +238,42 @@ describe('what is not finished', () => {
       { type: 'mission:succeeded' },
     ]);
     expect(await rows()).toMatchObject({ ops_agent_reactions: 2, ops_event_decisions: 2 });
+    // Without the reactions nothing ties the first event to what waits; the second one's proposal does.
+    await db.sql('delete from ops_agent_reactions');
+    await archive();
+    expect(await db.sql('select type from ops_agent_events')).toEqual([{ type: 'mission:succeeded' }]);
+    await engine.reset();
+  });
+
+  test('an event that waits keeps its mission, a waiting revision the proposal that it revises', async () => {
+    await engine.mission([noop('one')]);
+    await work();
+    const asked = await engine.port.createProposal({ template: { title: 'first', steps: [unapproved] } });
+    await engine.port.reviseProposal({ id: asked.id, template: { title: 'second', steps: [unapproved] } });
+    await days(91);
+    await db.sql("update ops_agent_events set processed_at = null where type = 'mission:succeeded'");
+    await archive();
+    expect(await rows()).toMatchObject({ ops_missions: 1, ops_mission_steps: 1, ops_mission_proposals: 3 });
+    await engine.beat();
+    const waiting = only(await engine.port.listProposals({ status: 'pending' }));
+    await engine.port.rejectProposal({ id: waiting.id });
+    await days(91);
+    await archive();
+    expect(await rows()).toEqual({});
+  });
+
+  test('a step whose mission is gone stays for its open dead letter', async () => {
+    await engine.mission([noop('one')]);
+    await engine.fail(await engine.claim(), 'permanent');
+    await days(91);
+    await db.sql("select set_config('ops.engine', 'on', true); delete from ops_missions");
+    await archive();
+    expect(await rows()).toMatchObject({
+      ops_mission_steps: 1,
+      ops_action_runs: 1,
+      ops_step_dead_letters: 1,
+    });
+    await engine.reset();
   });
 
   test('a chain whose beginning is gone is trusted by nobody', async () => {
@@ -352,8 +389,22 @@ describe('what somebody holds', () => {
     expect(Object.keys(all)).toEqual(expect.arrayContaining(kept));
   });
 
+  test('all attempts of a step stay while one of them is held', async () => {
+    await engine.mission([noop('one')]);
+    await engine.fail(await engine.claim(), 'retryable');
+    await advanceClock(db.sql, '1 hour');
+    await work();
+    await days(91);
+    const release = await hold(db, "select from ops_action_runs where status = 'succeeded' for update");
+    await archive();
+    expect(await rows()).toEqual({ ops_action_runs: 2 });
+    await release();
+    await archive();
+    expect(await rows()).toEqual({});
+  });
+
   test('an event that is opened again, and a reaction that is tried again, are not lost', async () => {
-    await engine.patterns(pattern);
+    await engine.patterns(pattern, { ...pattern, id: 'q' });
     const { id } = await engine.emit('a:b');
     await engine.beat();
     await work();
@@ -370,12 +421,40 @@ describe('what somebody holds', () => {
     await days(91);
     const retried = await inTransaction(
       db,
-      "update ops_agent_reactions set status = 'queued' where event_id = $1",
+      "update ops_agent_reactions set status = 'queued' where event_id = $1 and pattern_id = 'q'",
       [id],
     );
     await archive();
     await retried.query('commit');
     expect(await db.sql('select from ops_agent_events where id = $1', [id])).toHaveLength(1);
+    await engine.beat();
+  });
+
+  test('is looked at again when it is taken: an event that was opened again in between stays', async () => {
+    await engine.patterns(pattern);
+    const { id } = await engine.emit('a:b');
+    await engine.beat();
+    await work();
+    await engine.setPolicy('retention', { days: 90, missions_days: 1000 });
+    await days(91);
+    // While it looks at the event's mission, it waits for us.
+    const { source } = await db.one<{ source: string }>(
+      "select pg_get_functiondef('ops_mission_is_asked_for'::regproc) as source",
+    );
+    await db.sql(source.replace('begin', 'begin perform pg_advisory_xact_lock(4711);'));
+    try {
+      const release = await hold(db, 'select pg_advisory_xact_lock(4711)');
+      const archiving = archive();
+      await blocked(db, 1, 'the archive looks at the mission');
+      await db.sql('update ops_agent_events set processed_at = null where id = $1', [id]);
+      await release();
+      await archiving;
+    } finally {
+      await db.sql(source);
+    }
+    expect(await db.one('select processed_at from ops_agent_events where id = $1', [id])).toEqual({
+      processed_at: null,
+    });
     await engine.beat();
   });
 

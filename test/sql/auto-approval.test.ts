@@ -115,7 +115,12 @@ describe('auto-approval', () => {
 describe('risk', () => {
   test.each<[string, { [key: string]: Json }, { [key: string]: Json }, string]>([
     ['the trait of the executor', {}, { steps: [{ kind: 'openclaw' }] }, 'high'],
-    ['the highest of several traits', {}, { steps: [noop('a'), { kind: 'agent', params: { role: 'sage', prompt: 'x' } }] }, 'medium'],
+    [
+      'the highest of several traits',
+      {},
+      { steps: [noop('a'), { kind: 'agent', params: { role: 'sage', prompt: 'x' } }] },
+      'medium',
+    ],
     ['kind_risk', { kind_risk: { noop: 'critical' } }, {}, 'critical'],
     ['the template itself', {}, { risk_level: 'high' }, 'high'],
     [

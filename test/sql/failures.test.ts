@@ -1,7 +1,7 @@
 /** Attempts that do not succeed: outcomes, backoff, dead letters, and the way back from them. */
 import { describe, expect, test } from 'vitest';
 import { failureOutcomes } from '../../supabase/client/terms.js';
-import { setClock } from '../support/clock.js';
+import { advanceClock, setClock } from '../support/clock.js';
 import { type Lease, noop, only, ref, useEngine } from './engine-kit.js';
 
 const engine = useEngine();
@@ -142,6 +142,17 @@ describe('the wait before the next try', () => {
     await engine.port.failSteps({ worker: 'w', failures: [failure] });
     expect(await engine.step(mission, 'one')).toMatchObject({ status: 'scheduled' });
   });
+});
+
+test('being turned away costs no attempt, however often', async () => {
+  const { mission, leases } = await claimed();
+  let lease = leases;
+  for (let n = 0; n < 6; n++) {
+    await engine.fail(lease, 'rate_limited');
+    await advanceClock(db.sql, '20 minutes');
+    lease = await engine.claim();
+  }
+  expect(await engine.step(mission, 'one')).toMatchObject({ status: 'running', failure_count: 0 });
 });
 
 describe('a step that is out of attempts', () => {

@@ -5,18 +5,24 @@
 import type { Command } from './program.js';
 import type { Json } from './rows.js';
 
-const step = (more: { [key: string]: Json } = {}): Json => ({
+export const step = (more: { [key: string]: Json } = {}): Json => ({
   ...{ kind: 'noop', needs: null, continues: false, maxRetries: null, priority: 0 },
   ...{ when: null, echoes: false, timeout: null, crashes: false },
   ...more,
 });
-const propose = (...steps: Json[]): Command => [
+export const propose = (...steps: Json[]): Command => [
   'propose',
   [{ shape: { steps, risk: null }, source: 'api', key: null }],
 ];
-const claim: Command = ['claim', { worker: 'ada', executors: ['noop', 'agent'], limit: 3, leaseSeconds: 60 }];
-const complete: Command = ['complete', { busy: 0, picks: [0], value: null, says: false, keeps: false }];
-const fail = (outcome: string): Command => [
+export const claim: Command = [
+  'claim',
+  { worker: 'ada', executors: ['noop', 'agent'], limit: 3, leaseSeconds: 60 },
+];
+export const complete: Command = [
+  'complete',
+  { busy: 0, picks: [0], value: null, says: false, keeps: false },
+];
+export const fail = (outcome: string): Command => [
   'fail',
   { busy: 0, picks: [0], outcome, retryAfter: null, keeps: false },
 ];

@@ -11,7 +11,7 @@ type Verdict = {
 
 export function verdictOf({ policies }: Snapshot, step: StepRow, outcome: string): Verdict {
   const crashes = step.crash_count + (outcome === 'crashed' ? 1 : 0);
-  const failures = step.failure_count + (['crashed', 'cancelled'].includes(outcome) ? 0 : 1);
+  const failures = step.failure_count + (['crashed', 'cancelled', 'rate_limited'].includes(outcome) ? 0 : 1);
   const counts = { failures, crashes };
   if (outcome === 'cancelled' || step.cancel_requested_at !== null) return { status: 'cancelled', ...counts };
   const failed = (cause: string): Verdict => ({ status: 'failed', cause, ...counts });

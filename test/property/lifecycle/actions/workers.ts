@@ -179,6 +179,12 @@ const fail = action(
       demand(row.held === due, `failure of ${run(lease)} says held ${row.held}`);
     }
     const ended = tell(model, live, toldAs(args.outcome));
+    // Being turned away is an attempt that did not succeed, and costs none.
+    if (args.outcome === 'rate_limited')
+      for (const lease of live) {
+        const attempt = model.attempts.get(run(lease));
+        if (attempt !== undefined) attempt.forgiven = true;
+      }
     if (!args.keeps) forget(model, name, leases);
     const retryAfterMs = (args.retryAfter ?? 0) * 1000;
     const endings = live.map(({ step }) => ({ step, outcome: args.outcome, retryAfterMs }));

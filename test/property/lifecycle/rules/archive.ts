@@ -24,7 +24,8 @@ export function isAskedFor(snapshot: Snapshot, mission: string): boolean {
 }
 
 /** Whether anything that came of these events waits, runs, or is an open dead letter. */
-function isUnderWay({ tables }: Snapshot, snapshot: Snapshot, events: Set<string>): boolean {
+function isUnderWay(snapshot: Snapshot, events: Set<string>): boolean {
+  const { tables } = snapshot;
   const queued = tables.reactions.some((r) => events.has(r.event_id) && r.status === 'queued');
   const proposals = tables.proposals.filter((p) => p.event_id !== null && events.has(p.event_id));
   const ids = new Set(proposals.map(({ id }) => id));
@@ -42,7 +43,7 @@ function* eventsMayGo(before: Snapshot, gone: Set<string>, limit: number): Itera
     const reacted = before.tables.reactions.some(({ event_id }) => event_id === id);
     const root = root_id ?? id;
     const chain = before.tables.reactions.filter((r) => r.root_id === root).map((r) => r.event_id);
-    if (isUnderWay(before, before, new Set(reacted ? [id, ...chain] : [id])))
+    if (isUnderWay(before, new Set(reacted ? [id, ...chain] : [id])))
       yield `event ${type} ${id} was archived while its chain is under way`;
   }
 }
@@ -107,10 +108,10 @@ export function* absorbArchive(view: View): Iterable<string> {
   if (gone.size === 0) return;
   const policy = effect.archives;
   if (policy === undefined) return;
-  const before_ = (member: keyof Retention) => cutoff(policy, member, now);
-  yield* eventsMayGo(before, gone, before_('events_days'));
-  yield* workMayGo(before, after, gone, before_('missions_days'));
-  yield* recordsMayGo(before, gone, before_('runs_days'), before_('dead_letters_days'));
+  const finishedBy = (member: keyof Retention) => cutoff(policy, member, now);
+  yield* eventsMayGo(before, gone, finishedBy('events_days'));
+  yield* workMayGo(before, after, gone, finishedBy('missions_days'));
+  yield* recordsMayGo(before, gone, finishedBy('runs_days'), finishedBy('dead_letters_days'));
   forgetRows(model, before, gone);
 }
 
