@@ -5,10 +5,10 @@ import type { Logger } from 'pino';
 import type { OpsPort } from '../supabase/client/port.js';
 import { type LocalBeat, startLocalBeat } from './beat.js';
 import { type ChosenDatabase, dataRoot } from './database.js';
-import type { Environment } from './env.js';
+import { type Environment, variableOf, variablesNamed } from './env.js';
 import { loadRegistry } from './executors/registry.js';
 import type { Secrets } from './secrets.js';
-import { createApp, type RunningServer, startServer } from './server.js';
+import { createApp, parseWebhooks, type RunningServer, socketAddress, startServer } from './server.js';
 import { listenOver } from './worker/listener.js';
 import { startWorker, type Worker } from './worker/worker.js';
 
@@ -41,7 +41,10 @@ export type RunningLoop = {
 export async function startLoop(options: LoopOptions): Promise<RunningLoop> {
   const server = await startControlPlane(options);
   try {
-    const worker = await startWorker(await workerOptions(options));
+    const { env } = options;
+    // Links for people begin with our own address unless another is set.
+    const reachable = { ...env, OPS_PUBLIC_URL: env.OPS_PUBLIC_URL ?? server.url };
+    const worker = await startWorker(await workerOptions({ ...options, env: reachable }));
     const beat = startBeat(options);
     // What came in while nothing ran is not left to the next minute.
     void beat?.beat();
@@ -58,7 +61,10 @@ export async function startLoop(options: LoopOptions): Promise<RunningLoop> {
 }
 
 function startControlPlane({ env, secrets, port, log, httpPort }: LoopOptions): Promise<RunningServer> {
-  const app = createApp({ port, env: { ...env, ...secrets }, log, now: () => new Date() });
+  const now = () => new Date();
+  const webhooks = parseWebhooks(variablesNamed('OPS_WEBHOOK_'));
+  const control = { ...env, ...secrets, webhooks };
+  const app = createApp({ port, env: control, log, now, clientAddress: socketAddress });
   return startServer({ app, host: env.OPS_HOST, port: httpPort });
 }
 
@@ -84,6 +90,7 @@ export async function workerOptions({
     leaseMinutes: env.OPS_STEP_LEASE_MINUTES,
     shutdownGraceSeconds: env.OPS_SHUTDOWN_GRACE_SECONDS,
     workspace: join(dataRoot(env), 'workspace'),
+    secrets: variableOf(env),
     reactive: env.OPS_REACTIVE === false ? undefined : beatSizes(env),
   };
 }

@@ -8,6 +8,8 @@ export const logEvents = [
   'worker.reloaded',
   'worker.taken_over',
   'worker.refused',
+  'worker.replaced',
+  'strays.ended',
   'database.away',
   'database.back',
   'listen.lost',
@@ -28,6 +30,8 @@ export const logEvents = [
   'writeback.refused',
   'writeback.dropped',
   'heartbeat.beat',
+  'model.reset',
+  'model.report_failed',
   'loop.failed',
 ] as const;
 export type LogEvent = (typeof logEvents)[number];

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { BeatOptions } from '../../supabase/client/beat.js';
 import type { OpsPort } from '../../supabase/client/port.js';
+import { type Health, processHealth } from '../executors/agent/health.js';
 import { createRegistry, type Registry } from '../executors/registry.js';
 import { type Clock, type Random, systemClock } from './clock.js';
 import type { Listen } from './listener.js';
@@ -32,6 +33,8 @@ export type WorkerOptions = {
   reactive?: Omit<BeatOptions, 'source'> | undefined;
   /** Answers secrets by the name of their variable. Default: the environment. */
   secrets?: ((name: string) => string | undefined) | undefined;
+  /** How this process finds the model providers. Default: what its own steps have found. */
+  modelHealth?: Health | undefined;
   /** For the first line. Never with a password. */
   database?: { host: string; name: string } | undefined;
   /** Takes lines for people. Default: stdout. */
@@ -62,6 +65,7 @@ export function withDefaults(options: WorkerOptions): Resolved {
     leaseMinutes: options.leaseMinutes ?? defaults.leaseMinutes,
     shutdownGraceSeconds: options.shutdownGraceSeconds ?? defaults.shutdownGraceSeconds,
     workspace: options.workspace ?? join(directory, '.ops-loop', 'workspace'),
+    modelHealth: options.modelHealth ?? processHealth,
     secrets: options.secrets ?? ((name) => process.env[name]),
     print: options.print ?? ((line) => void process.stdout.write(`${line}\n`)),
     clock: options.clock ?? systemClock,

@@ -1,15 +1,17 @@
 /** Builds a worker's parts and connects them: claimer → runner → completer, with leases and wake-ups beside. */
 import type { Logger } from 'pino';
-import type { Policies } from '../executors/contract.js';
+import type { ExecutorDatabase, Policies } from '../executors/contract.js';
 import type { Attempt } from './attempt.js';
 import { Claimer } from './claimer.js';
 import { type Answer, backPressure, Completer } from './completer.js';
 import { LeaseKeeper } from './lease.js';
 import { Listener } from './listener.js';
 import { write } from './log.js';
+import { ModelReporter } from './models.js';
 import type { Resolved } from './options.js';
 import { Outage } from './outage.js';
 import type { Written } from './outcome.js';
+import type { NamedPort } from './own-name.js';
 import { Reactor } from './reactive.js';
 import { Runner } from './runner.js';
 import type { Surroundings } from './scope.js';
@@ -34,14 +36,20 @@ export type Current = { settings: Settings; surroundings: Surroundings };
 
 export function currentSettings(options: Resolved, policies: Policies, log: Logger): Current {
   const settings = resolveSettings(policies, options);
-  const { port, secrets } = options;
-  const db = { radarAdd: port.radarAdd, radarList: port.radarList };
+  const { port, secrets, name: worker } = options;
+  const { radarAdd, radarMove, radarWeigh, radarList, radarTop, radarGet } = port;
+  const db: ExecutorDatabase = {
+    ...{ radarAdd, radarMove, radarWeigh, radarList, radarTop, radarGet },
+    voteAsStep: (lease) => port.voteAsStep({ worker, ...lease }),
+    makeLinksAsStep: (lease) => port.makeLinksAsStep({ worker, ...lease }),
+  };
   return { settings, surroundings: { log, db, secrets, policies, workspace: settings.workspace } };
 }
 
 export type Parts = ReturnType<typeof buildParts>;
 
-export function buildParts(options: Resolved, log: Logger, onIdle: () => void) {
+/** `named` carries the calls that say whether the worker still has its name. */
+export function buildParts(options: Resolved, named: NamedPort, log: Logger, onIdle: () => void) {
   const { port, clock, random, registry, name: worker } = options;
   const lifecycle = new Lifecycle();
   const outage = new Outage(log, random);
@@ -52,14 +60,14 @@ export function buildParts(options: Resolved, log: Logger, onIdle: () => void) {
   const slots = new Slots(options.concurrency, registry.executors);
 
   const wakeup: Wakeup = new Wakeup({
-    ...{ port, clock, random, worker, onIdle },
+    ...{ port: named, clock, random, worker, onIdle },
     executors: registry.names,
     outage: outage.counter(),
     isListening: () => listener?.live ?? false,
     isWriting: () => completer.unwritten > 0,
   });
   const keeper = new LeaseKeeper({
-    ...{ port, clock, log, worker, leaseMs },
+    ...{ port: named, clock, log, worker, leaseMs },
     outage: outage.counter(),
     onLost: () => tally.lost++,
     onTrust: () => wakeup.ring(),
@@ -84,6 +92,11 @@ export function buildParts(options: Resolved, log: Logger, onIdle: () => void) {
     outage: outage.counter(),
     mayClaim: () => isRunning() && keeper.trusting && completer.unwritten < backPressure,
     onClaimed: (attempts) => attempts.forEach(accept),
+  });
+  const models = new ModelReporter({
+    ...{ port, clock, log, worker },
+    health: options.modelHealth,
+    setting: options.secrets,
   });
   const reactor =
     options.reactive &&
@@ -138,6 +151,7 @@ export function buildParts(options: Resolved, log: Logger, onIdle: () => void) {
     completer,
     runner,
     claimer,
+    models,
     reactor,
     listener,
   };

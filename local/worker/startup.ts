@@ -13,6 +13,8 @@ export type StartupDeps = {
   /** Rung when the worker is told to stop. */
   bell: Bell;
   isStopping: () => boolean;
+  /** What else has to be read from the database before the first claim. */
+  prepare: () => Promise<void>;
 };
 
 export type Startup = 'registered' | 'already_running' | 'stopped';
@@ -28,6 +30,7 @@ export async function startUp({
   outage,
   bell,
   isStopping,
+  prepare,
 }: StartupDeps): Promise<Startup> {
   const { port, registry, isWorkerAlive: isAlive } = options;
   while (!isStopping()) {
@@ -35,6 +38,7 @@ export async function startUp({
       const answer = await register(port, identity, registry.registrations(), { log, isAlive });
       if (!answer.accepted) return 'already_running';
       checkSchema(answer.schema_version);
+      await prepare();
       return 'registered';
     } catch (error) {
       if (!isDatabaseAway(error) || isRefused(error)) throw error;

@@ -4,6 +4,8 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
+import type { OpsError } from '../../supabase/client/errors.js';
+import { sweepStrays } from '../process/strays.js';
 import { Bell, Latch } from './bell.js';
 import { claimLoop } from './claim-loop.js';
 import { type Cancel, type Clock, repeat } from './clock.js';
@@ -11,6 +13,7 @@ import { renewEveryMs } from './lease.js';
 import { write } from './log.js';
 import { type Resolved, type WorkerOptions, withDefaults } from './options.js';
 import type { FailureCounter } from './outage.js';
+import { underOwnName } from './own-name.js';
 import { buildParts, currentSettings, type Parts, type Tally } from './parts.js';
 import { recoverEveryMs, recoverExpired } from './recovery.js';
 import { type Identity, instancesHere } from './registration.js';
@@ -18,8 +21,8 @@ import { drain, goodbyeMs } from './shutdown.js';
 import { type Startup, startUp } from './startup.js';
 import type { WorkerState } from './state.js';
 
-/** `drained`: nothing was left (`once`). `forced`: ended without waiting. */
-export type ExitReason = 'stopped' | 'drained' | 'already_running' | 'forced';
+/** `drained`: nothing was left (`once`). `forced`: ended without waiting. `replaced`: another has its name. */
+export type ExitReason = 'stopped' | 'drained' | 'already_running' | 'forced' | 'replaced';
 export type Stats = Tally & { state: WorkerState; running: number; unwritten: number; claimed: number };
 
 export type Worker = {
@@ -31,6 +34,8 @@ export type Worker = {
   /** Reads the policies again, and takes over the level of the logger it was given. */
   reload(): Promise<void>;
   readonly done: Promise<ExitReason>;
+  /** Who has its name now, as `OPS_006`; set once it is `replaced`. */
+  readonly replacedBy: OpsError | undefined;
   stats(): Stats;
   /** One tick of each loop, for tests. */
   readonly ticks: Ticks;
@@ -49,6 +54,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
 
 class Shell implements Worker {
   readonly done: Promise<ExitReason>;
+  replacedBy: OpsError | undefined;
   readonly #options: Resolved;
   readonly #identity: Identity;
   readonly #log: Logger;
@@ -70,7 +76,8 @@ class Shell implements Worker {
     this.#options = options;
     this.#identity = { name, host, pid, instance: randomUUID() };
     this.#log = log.child({ worker_id: name });
-    this.#parts = buildParts(options, this.#log, () => this.#sayIdle());
+    const named = underOwnName(options.port, this.#identity.instance, (why) => this.#giveWay(why));
+    this.#parts = buildParts(options, named, this.#log, () => this.#sayIdle());
     this.done = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -144,9 +151,11 @@ class Shell implements Worker {
         bell,
         isStopping,
         outage: this.#parts.outage.counter(),
+        prepare: () => this.#readConfig(),
       });
-      this.#isRegistered = outcome === 'registered';
-      if (this.#isRegistered) await this.#readConfig();
+      // Told to stop while it waited for the database: it may have got its name before.
+      this.#isRegistered = outcome !== 'already_running';
+      if (outcome === 'registered') await this.#sweepStrays();
       return outcome;
     } catch (error) {
       this.#finish('stopped');
@@ -156,7 +165,7 @@ class Shell implements Worker {
 
   #run(): void {
     const { clock, random, concurrency, registry } = this.#options;
-    const { lifecycle, keeper, listener, reactor, current } = this.#parts;
+    const { lifecycle, keeper, listener, models, reactor, current } = this.#parts;
     const { leaseMs } = current.now.settings;
     instancesHere.add(this.#identity.instance);
     lifecycle.to('running');
@@ -171,7 +180,9 @@ class Shell implements Worker {
     let renewInMs = renewEveryMs(leaseMs);
     const renew = async () => {
       renewInMs = await keeper.renew();
+      void models.tick();
     };
+    void models.tick();
     this.#cancels = [
       repeat(clock, () => renewInMs, renew),
       repeat(
@@ -191,6 +202,13 @@ class Shell implements Worker {
     if (ended === 'stopped') return;
     this.#sayIdle();
     this.#stopping ??= this.#shutDown('drained');
+  }
+
+  #giveWay(why: OpsError): void {
+    const { code, message, detail } = why;
+    this.replacedBy = why;
+    write(this.#log, 'error', { event: 'worker.replaced', code, error: message, holder: detail });
+    this.#stopping ??= this.#shutDown('replaced');
   }
 
   async #shutDown(reason: ExitReason): Promise<void> {
@@ -242,9 +260,18 @@ class Shell implements Worker {
       port,
       log: this.#log,
       outage: this.#housekeeping,
-      onRequeued: () => wakeup.notify(),
+      onRequeued: () => {
+        wakeup.notify();
+        void this.#sweepStrays();
+      },
     });
     await this.#readConfig().catch((error) => this.#housekeeping?.failed(error));
+  }
+
+  /** What a killed worker of this machine left running would work beside the next try of the same step. */
+  async #sweepStrays(): Promise<void> {
+    const pids = (await sweepStrays()).map(({ pid }) => pid);
+    if (pids.length > 0) write(this.#log, 'warn', { event: 'strays.ended', pids });
   }
 
   async #readConfig(): Promise<void> {

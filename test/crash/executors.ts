@@ -2,10 +2,11 @@
  * Executors whose side effects can be counted: each effect is a line in a file that stands for the world outside.
  * The line is there as soon as the call returns, whatever happens to the process or the database afterwards.
  */
-import { spawn } from 'node:child_process';
 import { appendFileSync } from 'node:fs';
 import { z } from 'zod';
 import { defineExecutor, type StepContext, StepError } from '../../local/executors/contract.js';
+import { listedEnvironment } from '../../local/process/environment.js';
+import { runProcess } from '../../local/process/run.js';
 
 /** Where a test may hold an executor, as `gates.ts` holds the worker. */
 export type Place = 'before effect' | 'after effect';
@@ -59,10 +60,15 @@ function forEver(): Promise<never> {
   return new Promise(() => {});
 }
 
-/** Starts a process in a session of its own, which keeps our output open, and is deaf from then on. */
-function leaveGrandchild({ params }: StepContext<Params>): Promise<never> {
-  const grandchild = spawn('sleep', ['600'], { detached: true, stdio: ['ignore', 'inherit', 'inherit'] });
-  appendFileSync(params.world, `${JSON.stringify({ what: 'grandchild', pid: grandchild.pid })}\n`);
+/**
+ * Runs a program as executors do. It starts another one in a session of its own, which keeps the output open. Deaf to
+ * its signal: what ends them is not the step.
+ */
+async function leaveGrandchild({ params }: StepContext<Params>): Promise<never> {
+  const script = 'setsid sleep 600 & echo "{\\"what\\":\\"grandchild\\",\\"pid\\":$!}" >> "$1"; wait';
+  const args = ['-c', script, 'sh', params.world];
+  const { signal } = new AbortController();
+  await runProcess({ program: 'sh', args, cwd: '/', env: listedEnvironment(), signal });
   return forEver();
 }
 

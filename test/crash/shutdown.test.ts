@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { readEntry } from '../../local/process/table.js';
 import { blocked, hold } from '../sql/engine-kit.js';
 import { collectOutput, startCli } from '../support/cli.js';
 import { until } from '../support/until.js';
@@ -53,6 +54,18 @@ const effects = (count: number) =>
     deadlineMs: 20_000,
   });
 
+/** The process that a step with `next: 'leave'` leaves in a session of its own. */
+async function grandchild(): Promise<number> {
+  const isIt = ({ what }: { what: string }) => what === 'grandchild';
+  const found = () => scene.traces().find(isIt);
+  const { pid } = await until(found, { what: 'the grandchild runs', deadlineMs: 20_000 });
+  onTestFinished(() => void (isAlive(pid) && process.kill(pid, 'SIGKILL')));
+  return pid;
+}
+
+/** A zombie is not: whoever adopted it may take a moment to ask for its exit. */
+const isAlive = (pid: number): boolean => readEntry(pid)?.ended === false;
+
 describe('TERM', () => {
   test('gives back what was claimed and has not started, with no attempt counted', async () => {
     const missions = [await scene.mission('post'), await scene.mission('wire')];
@@ -91,23 +104,19 @@ describe('TERM', () => {
     });
   });
 
-  test('gives up on executors that ignore it; what they started in a session of its own outlives them', async () => {
+  test('gives up on executors that ignore it; what they started in a session of its own ends with the worker', async () => {
     const missions = [
       await scene.mission('post', { next: 'ignore' }),
       await scene.mission('post', { next: 'leave' }),
     ];
     const { term, read } = startWorkerCli();
     await effects(2);
-    const { pid } = await until(() => scene.traces().find((trace) => String(trace.what) === 'grandchild'), {
-      what: 'the grandchild runs',
-    });
-    onTestFinished(() => void process.kill(pid, 'SIGKILL'));
+    const pid = await grandchild();
     expect(await term(), read().stderr).toEqual(inTime);
     expect(read().stderr.match(/attempt\.given_up/g)).toHaveLength(2);
     for (const mission of missions)
       expect(await scene.story(mission)).toMatchObject({ step: 'queued', attempts: ['released'] });
-    // To end these too is the process runner's part: executors that start processes go through it.
-    expect(process.kill(pid, 0)).toBe(true);
+    expect(isAlive(pid)).toBe(false);
   });
 
   test('ends in time while the database is silent and an executor ignores it; the lease is left to run out', async () => {
@@ -146,6 +155,18 @@ describe('TERM', () => {
     await letGo();
     expect(ended, read().stderr).toEqual(inTime);
   });
+});
+
+test('KILL: what it had started is ended by the next worker of this machine, before the step runs again', async () => {
+  const mission = await scene.mission('post', { next: 'leave' });
+  const { child } = startWorkerCli();
+  const pid = await grandchild();
+  child.kill('SIGKILL');
+  await until(() => child.signalCode !== null, { what: 'the worker is killed' });
+  await scene.pastLeases();
+  await scene.survive();
+  expect(isAlive(pid)).toBe(false);
+  expect(await scene.story(mission)).toMatchObject({ step: 'succeeded', attempts: ['crashed', 'succeeded'] });
 });
 
 test('a second signal ends a worker that waits for its database at once', async () => {
