@@ -53,6 +53,7 @@ test('follows every write of the matrix, disabled patterns left out', async () =
       limit_minutes: '60',
       limit_key: null,
       dedupe_key: [{ ref: ['event', 'id'] }],
+      canary: null,
       template: { title: '{{event.type}}', steps: [{ kind: 'noop', params: {} }] },
       leaves: [{ path: ['title'], lone: true, parts: [{ ref: ['event', 'type'] }] }],
     },
