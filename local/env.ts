@@ -72,6 +72,8 @@ export const Environment = z.object({
   CRON_SECRET: token(16).optional(),
   GITHUB_WEBHOOK_SECRET: secret(16).optional(),
   GITHUB_WEBHOOK_SECRET_PREVIOUS: secret(16).optional(),
+  STRIPE_WEBHOOK_SECRET: secret(16).optional(),
+  STRIPE_WEBHOOK_SECRET_PREVIOUS: secret(16).optional(),
 
   OPS_HOST: text.default('127.0.0.1'),
   OPS_PORT: whole(0, 65_535).default(8787),
@@ -162,6 +164,10 @@ export function collectVariables(place: Partial<EnvironmentPlace> = {}): Record<
   const found = Object.keys(Environment.shape).map((name) => [name, all[name] ?? ''] as const);
   return Object.fromEntries(found.filter(([, value]) => value !== ''));
 }
+
+/** Those that begin so, which no schema can list by name. */
+export const variablesNamed = (prefix: string): NodeJS.Dict<string> =>
+  Object.fromEntries(Object.entries(allVariables()).filter(([name]) => name.startsWith(prefix)));
 
 /** Whatever is set, real variables over the `.env` files. */
 function allVariables(place: Partial<EnvironmentPlace> = {}): NodeJS.Dict<string> {

@@ -7,13 +7,13 @@
  * output.note(`Open ${signInUrl(server.url, apiKey)}`);
  * await server.close();
  */
-import type { Server } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { createAdaptorServer } from '@hono/node-server';
+import { createAdaptorServer, type HttpBindings } from '@hono/node-server';
 import { OpsError } from '../supabase/client/errors.js';
 import { type App, mintLoginToken } from '../vercel/app/app.js';
 
-export { createApp } from '../vercel/app/app.js';
+export { createApp, parseWebhooks } from '../vercel/app/app.js';
 
 /** Requests that run when the server closes get this long before their connections are cut. */
 const defaultCloseGraceMs = 5_000;
@@ -36,6 +36,7 @@ export type RunningServer = {
 /** Resolves once it listens. Throws `OPS_016` when the address is taken or not ours to take. */
 export async function startServer({ app, host, port, closeGraceMs }: ServerOptions): Promise<RunningServer> {
   const server = createAdaptorServer({ fetch: app.fetch, hostname: host }) as Server;
+  const endStreams = trackStreams(server);
   await listen(server, host, port);
   const address = server.address() as AddressInfo;
   let closing: Promise<void> | undefined;
@@ -43,7 +44,7 @@ export async function startServer({ app, host, port, closeGraceMs }: ServerOptio
     url: `http://${reachableHost(address)}:${address.port}`,
     port: address.port,
     close: () => {
-      closing ??= closeServer(server, closeGraceMs ?? defaultCloseGraceMs);
+      closing ??= closeServer(server, closeGraceMs ?? defaultCloseGraceMs, endStreams);
       return closing;
     },
   };
@@ -55,6 +56,12 @@ export async function startServer({ app, host, port, closeGraceMs }: ServerOptio
  */
 export function signInUrl(url: string, apiKey: string, now = new Date(), ttlMs = 3_600_000): string {
   return `${url}/#key=${mintLoginToken(apiKey, now, ttlMs)}`;
+}
+
+/** The other end of the socket. Headers that name an address are anybody's to write here: no proxy of ours stands before. */
+export function socketAddress(_: Request, env: unknown): string | undefined {
+  const { incoming } = env as Partial<HttpBindings>;
+  return incoming?.socket.remoteAddress;
 }
 
 function listen(server: Server, host: string, port: number): Promise<void> {
@@ -73,8 +80,21 @@ function cannotListen(host: string, port: number, cause: NodeJS.ErrnoException):
   });
 }
 
-function closeServer(server: Server, graceMs: number): Promise<void> {
+/** Ends the answers that have begun and go on by themselves: all others are sent whole. Their readers come again. */
+function trackStreams(server: Server): () => void {
+  const open = new Set<ServerResponse>();
+  server.on('request', (_, response) => {
+    open.add(response);
+    response.once('close', () => open.delete(response));
+  });
+  return () => {
+    for (const response of open) if (response.headersSent && !response.writableEnded) response.destroy();
+  };
+}
+
+function closeServer(server: Server, graceMs: number, endStreams: () => void): Promise<void> {
   return new Promise((resolve) => {
+    endStreams();
     const cut = setTimeout(() => server.closeAllConnections(), graceMs);
     server.close(() => {
       clearTimeout(cut);

@@ -15,7 +15,7 @@ export const exitCodeMeanings: Record<ExitCode, string> = {
   0: 'done',
   1: 'failed',
   2: 'the call, its input or the environment is wrong',
-  3: 'refused: by a gate, an illegal transition or a missing right',
+  3: 'refused: by a gate, an illegal transition, a missing right, or a name that another worker has',
   4: 'not found',
   69: 'the database is away or none is chosen',
 };

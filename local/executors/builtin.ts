@@ -10,4 +10,14 @@ import { vote } from './vote/vote.js';
 import { wreckit } from './wreckit/wreckit.js';
 
 /** What every worker can run without loading anything. */
-export const builtins: readonly Executor[] = [noop, agent, http, notify, vote, radar, wreckit, minion, openclaw];
+export const builtins: readonly Executor[] = [
+  noop,
+  agent,
+  http,
+  notify,
+  vote,
+  radar,
+  wreckit,
+  minion,
+  openclaw,
+];

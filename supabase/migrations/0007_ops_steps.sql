@@ -623,10 +623,10 @@ begin
   ), renewed as (
     update public.ops_mission_steps s set lease_expires_at = v_now + p_lease_seconds * interval '1 second'
     from mine where s.id = mine.id
-    returning s.id, s.cancel_requested_at is not null as cancel, v_halts and public.ops_is_halted(v_switches, s) as halt
+    returning s.id, s.lease_epoch as epoch, s.cancel_requested_at is not null as cancel, v_halts and public.ops_is_halted(v_switches, s) as halt
   )
   select l.step_id, r.id is not null, coalesce(r.cancel, false), coalesce(r.halt, false)
-  from lease l left join renewed r on r.id = l.step_id
+  from lease l left join renewed r on r.id = l.step_id and r.epoch = l.lease_epoch
   -- A step that somebody is writing at this moment is left out: neither renewed nor lost.
   where r.id is not null or not exists (
     select from public.ops_mission_steps s where s.id = l.step_id and s.lease_epoch = l.lease_epoch and s.status = 'running' and s.lease_expires_at > v_now);
@@ -785,7 +785,7 @@ begin
   status := case when delay_seconds = 0 then 'queued' else 'scheduled' end;
 end $$;
 comment on function public.ops_failure_verdict(public.ops_mission_steps, text, numeric, boolean, jsonb) is
-  'What an ended attempt makes of its step: its next status, the dead letter''s cause if it is out of attempts, the new counts and the wait in seconds (what the other side asked for counts up to a week). Being turned away (rate_limited) costs no attempt. A crash, a timeout or an unknown outcome is tried again only by idempotent executors; three crashes are poison.';
+  'What an ended attempt makes of its step: its next status, the dead letter''s cause if it is out of attempts, the new counts and the wait in seconds (what the other side asked for counts up to a week). Being turned away (rate_limited) costs no attempt. A crash, a timeout or an unknown outcome is tried again only by idempotent executors, by their trait or because worker_policy declares them so; three crashes are poison.';
 
 create or replace function public.ops_settle(p_failures jsonb, p_from text, p_expired_before timestamptz)
 returns table (step_id uuid, lease_epoch bigint, status text, ready_at timestamptz, dead_lettered boolean)
@@ -805,7 +805,8 @@ begin
     join public.ops_mission_steps s on s.id = i.step_id and s.lease_epoch = i.lease_epoch and s.status || '' = p_from
       and (p_expired_before is null or s.lease_expires_at < p_expired_before)
     left join public.ops_executors x on x.name = s.executor
-    cross join lateral public.ops_failure_verdict(s, i.outcome, i.retry_after_seconds, coalesce(x.idempotent, false), v_policy) v
+    cross join lateral public.ops_failure_verdict(s, i.outcome, i.retry_after_seconds,
+      coalesce((v_policy #>> array['executors', s.executor, 'idempotent'])::boolean, x.idempotent, false), v_policy) v
   ), ended as (
     update public.ops_mission_steps s
     set status = v.status, lease_expires_at = null, last_error = left(v.error, 8000), updated_at = v_now,
@@ -950,7 +951,7 @@ begin
     returning r.run_id, r.reserved, 'released' as outcome
   ), settled as (
     select public.ops_settle_budgets(jsonb_agg(to_jsonb(a))) from attempt a where a.reserved is not null)
-  select l.step_id, l.lease_epoch, f.id is not null, f.status from lease l left join freed f on f.id = l.step_id cross join settled;
+  select l.step_id, l.lease_epoch, f.id is not null, f.status from lease l left join freed f on f.id = l.step_id and f.epoch = l.lease_epoch cross join settled;
   perform public.ops_free_keys(array(select (l ->> 'step_id')::uuid from jsonb_array_elements(p_leases) l), v_now);
   perform public.ops_refresh_missions(array(select distinct s.mission_id from public.ops_mission_steps s
     where s.id in (select (l ->> 'step_id')::uuid from jsonb_array_elements(p_leases) l)));

@@ -155,7 +155,7 @@ begin
     return;
   end if;
   select min(case when n.need is null then format('budget:unpriced:%s:%s', p_step.executor, c.unit) else 'budget:' || c.budget end)
-      filter (where n.need is null or b.reserved + b.spent + n.need > b.cap), jsonb_agg(c.key)
+      filter (where n.need is null or n.need > 0 and b.reserved + b.spent + n.need > b.cap), jsonb_agg(c.key)
   into blocker, v_keys
   from public.ops_budget_caps(p_policy, p_now) c join public.ops_budgets b on b.key = c.key
   cross join lateral (select case c.unit when 'usd' then v_usd when 'tokens' then v_tokens else 1 end as need) n

@@ -213,6 +213,27 @@ begin
 end $$;
 comment on function public.ops_archive_heartbeats(tid, tid, timestamptz, boolean) is 'Rows of beats, but for the latest ten.';
 
+create or replace function public.ops_archive_slots(p_from tid, p_to tid, p_before timestamptz, p_dry boolean) returns jsonb
+language plpgsql set search_path = '' set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
+declare
+  -- An edited schedule is planned anew from its look back on: what it has fired since then must be known.
+  v_before timestamptz := least(p_before, (select public.ops_clock() - max(s.look_back) from public.ops_enabled_schedules() s));
+  v_slots jsonb := (select jsonb_agg(jsonb_build_object('schedule_id', t.schedule_id, 'slot_at', t.slot_at)) from public.ops_schedule_slots t
+    where t.ctid > p_from and t.ctid < p_to and t.state <> 'planned' and t.handled_at < p_before and t.slot_at < v_before
+      and t.slot_at < (select max(l.slot_at) from public.ops_schedule_slots l where l.schedule_id = t.schedule_id and l.state = 'fired'));
+  v_count integer := coalesce(jsonb_array_length(v_slots), 0);
+begin
+  if not p_dry then
+    delete from public.ops_schedule_slots t where (t.schedule_id, t.slot_at) in (
+      select o.schedule_id, o.slot_at from jsonb_to_recordset(v_slots) s(schedule_id text, slot_at timestamptz)
+      join public.ops_schedule_slots o on o.schedule_id = s.schedule_id and o.slot_at = s.slot_at for update of o skip locked);
+    get diagnostics v_count = row_count;
+  end if;
+  return jsonb_build_object('ops_schedule_slots', v_count);
+end $$;
+comment on function public.ops_archive_slots(tid, tid, timestamptz, boolean) is
+  'Fired and missed slots of schedules, but for the latest that fired, and for those within any look back.';
+
 create or replace function public.ops_archive_orphans(p_table text, p_from tid, p_to tid, p_before timestamptz, p_dry boolean) returns jsonb
 language plpgsql set search_path = '' set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
 declare
@@ -268,6 +289,7 @@ begin
     when 'ops_action_runs' then v_chunk := public.ops_archive_attempts(p_from, p_to, p_limit, (p_before ->> 'runs')::timestamptz, p_dry);
     when 'ops_step_dead_letters' then gone := public.ops_archive_letters(p_from, p_to, (p_before ->> 'dead_letters')::timestamptz, p_dry);
     when 'ops_heartbeats' then gone := public.ops_archive_heartbeats(p_from, p_to, (p_before ->> 'heartbeats')::timestamptz, p_dry);
+    when 'ops_schedule_slots' then gone := public.ops_archive_slots(p_from, p_to, (p_before ->> 'events')::timestamptz, p_dry);
     when 'ops_mission_steps', 'ops_proposal_votes' then gone := public.ops_archive_orphans(p_table, p_from, p_to, (p_before ->> 'missions')::timestamptz, p_dry);
     when 'ops_agent_reactions', 'ops_event_decisions' then gone := public.ops_archive_orphans(p_table, p_from, p_to, (p_before ->> 'events')::timestamptz, p_dry);
   end case;
@@ -286,8 +308,8 @@ language plpgsql set search_path = '' as $$
 declare
   -- Owners before what they own: what loses its owner here is found in the same walk.
   v_tables constant text[] := array['ops_missions', 'ops_mission_proposals', 'ops_agent_events', 'ops_mission_steps', 'ops_agent_reactions',
-    'ops_event_decisions', 'ops_proposal_votes', 'ops_action_runs', 'ops_step_dead_letters', 'ops_heartbeats'];
-  v_pages bigint[] := array(select pg_relation_size(('public.' || t.name)::regclass) / current_setting('block_size')::bigint from unnest(v_tables) with ordinality t(name, n) order by t.n);
+    'ops_event_decisions', 'ops_proposal_votes', 'ops_action_runs', 'ops_step_dead_letters', 'ops_heartbeats', 'ops_schedule_slots'];
+  v_pages bigint[] := array(select coalesce(pg_relation_size(to_regclass('public.' || t.name)) / current_setting('block_size')::bigint, 0) from unnest(v_tables) with ordinality t(name, n) order by t.n);
   v_before jsonb := public.ops_retention_cutoffs(public.ops_clock());
   -- The wall's time: how long this takes does not depend on what the loop holds for the time.
   v_end timestamptz := clock_timestamp() + p_milliseconds * interval '1 millisecond';
@@ -335,7 +357,7 @@ declare
 begin
   if p_limit is null or p_limit < 1 or p_limit > 100000 then
     perform public.ops_raise('OPS_011', format('p_limit is %s', coalesce(p_limit::text, 'null')), null, 'Give a number from 1 to 100000; call again while more is true.');
-  elsif p_cursor < 0 or p_cursor >> 48 > 9 then
+  elsif p_cursor < 0 or p_cursor >> 48 > 10 then
     perform public.ops_raise('OPS_011', format('%s is no cursor', p_cursor), null, 'Pass on the cursor of the last answer, or leave it out to begin anew.');
   end if;
   -- Two seconds: far below the eight after which Supabase ends a statement of its API roles.

@@ -6,7 +6,7 @@ begin
   for v_function in select p.oid::regprocedure as name from pg_catalog.pg_proc p
     where p.pronamespace = 'public'::regnamespace and p.proname in (
       'ops_retention_cutoffs', 'ops_mission_is_asked_for', 'ops_archive_missions', 'ops_archive_proposals', 'ops_archive_events', 'ops_archive_attempts',
-      'ops_archive_letters', 'ops_archive_heartbeats', 'ops_archive_orphans', 'ops_archive_chunk', 'ops_archive_walk',
+      'ops_archive_letters', 'ops_archive_heartbeats', 'ops_archive_slots', 'ops_archive_orphans', 'ops_archive_chunk', 'ops_archive_walk',
       'ops_archive', 'ops_archive_some')
   loop
     execute format('drop function if exists %s cascade', v_function.name);

@@ -29,7 +29,24 @@ const routes: [method: string, path: string, who: keyof typeof access][] = [
   ['POST', '/api/ops/proposals/:id/reject', 'operatorOrPage'],
   ['POST', '/api/ops/proposals/:id/vote', 'operatorOrPage'],
   ['POST', '/api/ops/proposals/:id/revise', 'operatorOrPage'],
+  ['GET', '/api/ops/missions', 'viewer'],
+  ['GET', '/api/ops/missions/:id', 'viewer'],
+  ['POST', '/api/ops/missions/:id/cancel', 'operator'],
+  ['POST', '/api/ops/missions/:id/retry', 'operator'],
+  ['GET', '/api/ops/steps/:id', 'viewer'],
+  ['POST', '/api/ops/steps/:id/retry', 'operator'],
+  ['POST', '/api/ops/steps/:id/cancel', 'operator'],
   ['GET', '/api/ops/dead-letters', 'viewer'],
+  ['POST', '/api/ops/dead-letters/requeue-all', 'operator'],
+  ['POST', '/api/ops/dead-letters/:id/requeue', 'operator'],
+  ['POST', '/api/ops/dead-letters/:id/discard', 'operator'],
+  ['GET', '/api/ops/policies', 'viewer'],
+  ['POST', '/api/ops/policies/simulate', 'viewer'],
+  ['GET', '/api/ops/policies/:key', 'viewer'],
+  ['PUT', '/api/ops/policies/:key', 'operator'],
+  ['GET', '/api/ops/policies/:key/history', 'viewer'],
+  ['POST', '/api/ops/policies/:key/validate', 'viewer'],
+  ['POST', '/api/ops/policies/:key/rollback', 'operator'],
   ['GET', '/api/ops/radar', 'viewer'],
   ['POST', '/api/ops/radar', 'operator'],
   ['GET', '/api/ops/radar/top', 'viewer'],
@@ -42,6 +59,7 @@ const routes: [method: string, path: string, who: keyof typeof access][] = [
   ['GET', '/api/ops/why/:id', 'viewer'],
   ['GET', '/api/ops/trace/:id', 'viewer'],
   ['GET', '/api/ops/overview', 'viewer'],
+  ['GET', '/api/ops/stream', 'viewer'],
   ['POST', '/api/ops/session/link', 'keyHolder'],
 ];
 
@@ -50,6 +68,7 @@ const open = [
   'POST /api/ops/webhooks/:source',
   'GET /api/ops/links/:token',
   'POST /api/ops/links/:token',
+  'GET /api/ops/openapi.json',
   'POST /api/ops/session',
   'DELETE /api/ops/session',
   ...[
@@ -119,9 +138,14 @@ async function makeWrong(): Promise<void> {
 }
 
 const ask = async ({ app }: Instance, method: string, path: string, headers: Headers) => {
-  const body = method === 'POST' ? { body: '{}' } : {};
+  const body = ['POST', 'PUT'].includes(method) ? { body: '{}' } : {};
   const sent = { 'Content-Type': 'application/json', ...headers };
-  const response = await app.request(path.replace(':id', someId), { method, headers: sent, ...body });
+  const asked = path.replace(':id', someId).replace(':key', 'auto_approve');
+  const response = await app.request(asked, { method, headers: sent, ...body });
+  if (response.headers.get('content-type')?.startsWith('text/event-stream')) {
+    await response.body?.cancel();
+    return { status: response.status, code: undefined };
+  }
   return { status: response.status, code: (await bodyOf(response)).code as string | undefined };
 };
 const isRefusal = ({ code }: { code: string | undefined }) => code === 'OPS_014' || code === 'OPS_016';

@@ -5,43 +5,15 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { builtins } from '../../local/executors/builtin.js';
-import {
-  defineExecutor,
-  type ExecutorDatabase,
-  type StepContext,
-  StepError,
-} from '../../local/executors/contract.js';
+import { defineExecutor, type StepContext, StepError } from '../../local/executors/contract.js';
 import { noop } from '../../local/executors/noop.js';
-import { radar } from '../../local/executors/radar.js';
 import { createRegistry, loadRegistry } from '../../local/executors/registry.js';
 import { checkExecutor, runStep, startStep } from './kit.js';
-
-const receipt = {
-  position: 0,
-  id: '7f0c6c2e-1f1c-4f57-9a35-5d0f2f6c7a11',
-  mentions: 1,
-  score: 3,
-  stage: 'watching',
-} as const;
-const radarDatabase = (created: boolean): ExecutorDatabase => ({
-  radarAdd: async () => [{ ...receipt, created }],
-  radarList: async () => [],
-});
 
 checkExecutor(noop, {
   good: [{ params: {} }, { params: { echo: { deep: [1, null, 'x'] } } }, { params: { sleep_ms: 1 } }],
   bad: [{ sleep_ms: -1 }, { fail: 'sometimes' }, { unknown: true }, 'text', null],
   long: { params: { hang: true } },
-});
-checkExecutor(radar, {
-  good: [
-    {
-      params: { action: 'add', title: 'dark mode', tags: ['ui'], evidence: { url: 'x' } },
-      around: { db: radarDatabase(true) },
-    },
-    { params: { action: 'list', stage: 'watching', limit: 5 }, around: { db: radarDatabase(true) } },
-  ],
-  bad: [{ action: 'add' }, { action: 'drop' }, { action: 'list', limit: 0 }, {}],
 });
 
 test('every built-in has a name of its own', () => {
@@ -66,24 +38,6 @@ describe('noop', () => {
 
   test.each(['permanent', 'unknown', 'retryable'])('fails as %s on demand', async (fail) => {
     expect(await runStep(noop, { fail })).toMatchObject({ kind: 'fail', failure: { outcome: fail } });
-  });
-});
-
-describe('radar', () => {
-  const add = (created: boolean, attempt: number) =>
-    startStep(radar, { action: 'add', title: 'dark mode' }, { db: radarDatabase(created), attempt });
-  const types = async (run: ReturnType<typeof add>) => {
-    await run.outcome;
-    return run.scope.events.map(({ type, dedupe_key }) => [type, dedupe_key]);
-  };
-
-  test('raises radar:<stage> for a new signal only', async () => {
-    expect(await types(add(true, 1))).toEqual([['radar:watching', `radar:${receipt.id}:watching`]]);
-    expect(await types(add(false, 1))).toEqual([]);
-  });
-
-  test('raises it again under the same key when an earlier attempt may have made the signal', async () => {
-    expect(await types(add(false, 2))).toEqual([['radar:watching', `radar:${receipt.id}:watching`]]);
   });
 });
 

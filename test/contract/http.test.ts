@@ -166,7 +166,7 @@ describe('proposals', () => {
     await app.request('/api/ops/heartbeat', { method: 'POST', headers: key });
     const { proposals } = await bodyOf(await get('/api/ops/proposals?status=pending'));
     expect(proposals.map((proposal: { id: string }) => proposal.id)).toContain(id);
-    const approved = await post(`/api/ops/proposals/${id}/approve`, { reason: 'fine', actor: 'ann' });
+    const approved = await post(`/api/ops/proposals/${id}/approve`, { reason: 'fine' });
     expect(approved.status).toBe(200);
     expect(await bodyOf(approved)).toMatchObject({ id, status: 'approved', mission_id: expect.any(String) });
     expect((await post(`/api/ops/proposals/${id}/reject`, {})).status).toBe(409);

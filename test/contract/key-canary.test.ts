@@ -83,8 +83,7 @@ it('holds for keys that are made, used, guessed, rotated, revoked, and met by a 
       await ask(app, '/api/ops/events', json({ type: 'canary:test', data: {} }, bearer(key)));
       await ask(app, '/api/ops/status', { headers: { Authorization: `Basic ${key}` } });
     }
-  for (const token of tokens)
-    answers.push(await (await postSession(here, token)).text());
+  for (const token of tokens) answers.push(await (await postSession(here, token)).text());
   await ask(here, '/api/ops/overview', { headers: browser });
   await ask(here, '/api/ops/session', { method: 'DELETE', headers: browser });
   answers.push(JSON.stringify(await port().revokeKey({ key: 'anna', reason: 'leaked' })));

@@ -45,7 +45,7 @@ export type Owners = { old: OpsPort; new: OpsPort };
 /** What no new owner is to have is of an executor that only the old one claims. */
 const stepOf = (fate: Round['fate']): { [key: string]: Json } => {
   if (fate === 'queued') return { key: 's', kind: 'radar', params: { action: 'list' } };
-  return fate === 'dead' ? { key: 's', kind: 'openclaw', params: {} } : noop('s');
+  return fate === 'dead' ? { key: 's', kind: 'openclaw', params: { mode: 'exec', message: 'x' } } : noop('s');
 };
 
 /** Plays one scene in an empty database; answers the rounds in which the stale write did something. */

@@ -150,6 +150,28 @@ describe('what is finished', () => {
     expect(await engine.port.checkInvariants()).toEqual([]);
   });
 
+  test('goes of schedules too: slots that fired or were missed, but for the latest, and within the look back', async () => {
+    const event = { type: 'tick:tock' };
+    await engine.setPolicy('schedules', {
+      schedules: [{ id: 'often', cron: '0 * * * *', event, look_back_minutes: 101 * 1440 }],
+    });
+    await db.sql(`insert into ops_schedule_slots (schedule_id, slot_at, state, handled_at)
+      select 'often', ops_clock() - n * interval '10 days', case when n % 2 = 0 then 'fired' else 'missed' end, ops_clock() - n * interval '10 days'
+      from generate_series(1, 20) n union all select 'gone', ops_clock() - interval '300 days', 'fired', ops_clock() - interval '300 days'`);
+    await db.sql(
+      "insert into ops_schedule_slots (schedule_id, slot_at) values ('often', ops_clock() - interval '400 days')",
+    );
+    try {
+      expect(await archive({ dryRun: true })).toEqual({ ops_schedule_slots: 10 });
+      expect(await archive()).toEqual({ ops_schedule_slots: 10 });
+      await engine.setPolicy('schedules', { schedules: [] });
+      expect(await archive()).toEqual({ ops_schedule_slots: 2 });
+      expect(await db.sql("select from ops_schedule_slots where state = 'planned'")).toHaveLength(1);
+    } finally {
+      await db.sql("delete from ops_schedule_slots; delete from ops_policy where key = 'schedules'");
+    }
+  });
+
   test('and lost its owner to a person goes by itself', async () => {
     await everything();
     await days(91);

@@ -14,6 +14,9 @@ const race = (count: number, work: (n: number) => Promise<unknown>) =>
 const passed = async (where: string) =>
   (await db.sql(`select from ops_mission_proposals where gated_at is not null and ${where}`)).length;
 
+/** Parameters that openclaw takes. */
+const run = { mode: 'exec', message: 'x' };
+
 describe('auto-approval', () => {
   const all = {
     enabled: true,
@@ -47,7 +50,7 @@ describe('auto-approval', () => {
     [
       'the executor is not named, though the kind is',
       {},
-      { steps: [{ kind: 'noop', executor: 'openclaw' }] },
+      { steps: [{ kind: 'noop', executor: 'openclaw', params: run }] },
       'api',
       'openclaw is not in auto_approve.allowed_step_kinds',
     ],
@@ -114,7 +117,7 @@ describe('auto-approval', () => {
 
 describe('risk', () => {
   test.each<[string, { [key: string]: Json }, { [key: string]: Json }, string]>([
-    ['the trait of the executor', {}, { steps: [{ kind: 'openclaw' }] }, 'high'],
+    ['the trait of the executor', {}, { steps: [{ kind: 'openclaw', params: run }] }, 'high'],
     [
       'the highest of several traits',
       {},
@@ -126,13 +129,13 @@ describe('risk', () => {
     [
       'never what is lower',
       { kind_risk: { openclaw: 'low' } },
-      { steps: [{ kind: 'openclaw' }], risk_level: 'low' },
+      { steps: [{ kind: 'openclaw', params: run }], risk_level: 'low' },
       'high',
     ],
     [
       'the executor, whatever the kind is called',
       {},
-      { steps: [{ kind: 'harmless', executor: 'openclaw' }] },
+      { steps: [{ kind: 'harmless', executor: 'openclaw', params: run }] },
       'high',
     ],
   ])('is %s', async (_what, policy, more, risk) => {

@@ -117,7 +117,7 @@ describe('the way back', () => {
   test('of many at once goes by what they have in common, in order, spread over time', async () => {
     await setClock(db.sql, { at: '2026-03-01T10:00:00Z' });
     for (const key of ['a', 'b', 'c']) await engine.mission([noop(key)]);
-    await engine.mission([{ key: 'other', kind: 'openclaw' }]);
+    await engine.mission([{ key: 'other', kind: 'openclaw', params: { mode: 'exec', message: 'x' } }]);
     await engine.fail(await engine.claim(10, ['noop', 'openclaw']), 'permanent');
     const requeue = async (...values: unknown[]) =>
       (await db.one('select ops_requeue_dead_letters($1, $2, $3, $4) as answer', values)).answer;

@@ -77,7 +77,6 @@ const clean = `
   ${tables.map((table) => `delete from ${table};`).join(' ')}
   update ops_wakeups set waiting = false;
   delete from ops_policy where key in ('switches', 'loop_limits', 'approvals', 'budgets', 'schedules');
-  update ops_executors set params_schema = null where params_schema is not null and name = 'openclaw';
   update ops_executors set exclusive = null where exclusive is not null and name = 'noop';
   update ops_test.clock set shift = '0', fixed_at = null;
 `;

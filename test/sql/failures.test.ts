@@ -11,7 +11,9 @@ const letters = () => db.sql('select * from ops_step_dead_letters order by serie
 
 /** One step that is not idempotent, claimed. */
 async function openclaw() {
-  const mission = await engine.mission([{ key: 'one', kind: 'openclaw', params: {} }]);
+  const mission = await engine.mission([
+    { key: 'one', kind: 'openclaw', params: { mode: 'exec', message: 'x' } },
+  ]);
   return { mission, leases: await engine.claim(1, ['openclaw']) };
 }
 

@@ -179,6 +179,7 @@ describe('a phase that fails', () => {
     ['leases', 'ops_recover_expired_leases', 'integer'],
     ['stale', 'ops_recover_stale_steps', 'numeric'],
     ['sweep', 'ops_sweep', ''],
+    ['archive', 'ops_archive_some', ''],
   ];
 
   // A function that is away, as in a half-applied migration, must fail its own phase only.

@@ -75,6 +75,18 @@ describe('a release', () => {
     expect((await attempts()).sort()).toEqual(['released', 'started']);
   });
 
+  test('of an old and the present lease of a step says of each whether it held', async () => {
+    await engine.mission([noop('one')]);
+    const old = only(await engine.claim());
+    await engine.release([old]);
+    const present = only(await engine.claim());
+    const said = await engine.release([old, present]);
+    expect(said.map(({ lease_epoch, held }) => [lease_epoch, held])).toEqual([
+      [old.lease_epoch, false],
+      [present.lease_epoch, true],
+    ]);
+  });
+
   test('ends a step whose mission was cancelled meanwhile', async () => {
     const mission = await engine.mission(side(1));
     const leases = await engine.claim();

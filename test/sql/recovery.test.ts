@@ -7,7 +7,7 @@ const engine = useEngine();
 const { db } = engine;
 
 const side = (count: number) => Array.from({ length: count }, (_, n) => noop(`s${n}`, { depends_on: [] }));
-const openclaw = { key: 'one', kind: 'openclaw', depends_on: [], params: {} };
+const openclaw = { key: 'one', kind: 'openclaw', depends_on: [], params: { mode: 'exec', message: 'x' } };
 const attempts = async () =>
   (await db.sql('select status from ops_action_runs order by started_at')).map((r) => r.status);
 const letters = () => db.sql('select cause, attempts, failure_count, crash_count from ops_step_dead_letters');
@@ -39,6 +39,18 @@ describe('an expired lease', () => {
     expect(await letters()).toEqual([{ cause: 'unknown', attempts: 1, failure_count: 0, crash_count: 1 }]);
     expect(await engine.complete(leases)).toMatchObject([{ held: false }]);
     expect(await engine.missionRow(mission)).toMatchObject({ status: 'failed' });
+  });
+
+  test('of a step whose executor the policy declares safe is requeued like any other', async () => {
+    await engine.setPolicy('worker_policy', { executors: { openclaw: { idempotent: true } } });
+    const { mission } = await expired(openclaw);
+    expect(await engine.port.recoverExpiredLeases()).toMatchObject({ requeued_steps: 1, failed_steps: 0 });
+    expect(await engine.step(mission, 'one')).toMatchObject({ status: 'queued', crash_count: 1 });
+    await engine.setPolicy('worker_policy', { executors: { openclaw: { idempotent: false } } });
+    await engine.claim(1, ['openclaw']);
+    await advanceClock(db.sql, '61 seconds');
+    expect(await engine.port.recoverExpiredLeases()).toMatchObject({ requeued_steps: 0, failed_steps: 1 });
+    expect(await letters()).toMatchObject([{ cause: 'unknown' }]);
   });
 
   test('that nobody recovered yet still takes the result of its worker', async () => {

@@ -9,7 +9,7 @@ import { closedDirectory } from '../../local/embedded/account.js';
 import { findBinaries } from '../../local/embedded/binaries.js';
 import { runCommand } from '../../local/embedded/command.js';
 import { type EmbeddedDatabase, startEmbedded } from '../../local/embedded/embedded.js';
-import { takeLock } from '../../local/embedded/lock.js';
+import { takeStartLock } from '../../local/embedded/lock.js';
 import { isAlive } from '../../local/embedded/server-file.js';
 import { temporaryDirectory } from '../support/cluster.js';
 import {
@@ -214,7 +214,7 @@ describe('the start lock', () => {
     await once(dead, 'exit');
     let holders = 0;
     const turn = async () => {
-      const release = await takeLock(file, 10_000);
+      const release = await takeStartLock(file, 10_000);
       expect(++holders).toBe(1);
       await readFile(file);
       holders--;
@@ -229,8 +229,8 @@ describe('the start lock', () => {
 
   it('of a living process is respected, and named when it lasts', async () => {
     const file = join(home, 'held.lock');
-    const release = await takeLock(file, 0);
-    await expect(takeLock(file, 0)).rejects.toMatchObject({
+    const release = await takeStartLock(file, 0);
+    await expect(takeStartLock(file, 0)).rejects.toMatchObject({
       code: 'OPS_001',
       message: expect.stringContaining(`${process.pid}`),
     });

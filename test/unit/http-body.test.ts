@@ -62,7 +62,7 @@ describe('the type of a body', () => {
   const types: [string, number][] = [
     ['application/json', 201],
     ['application/json; charset=utf-8', 201],
-    ['application/cloudevents+json', 201],
+    ['application/vnd.shop+json', 201],
     ['application/json; charset=latin1', 415],
     ['text/plain', 415],
     ['application/x-www-form-urlencoded', 415],

@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { loginTtlMs, mintLoginToken } from '../../vercel/app/session.js';
+import { closeHeaders } from '../../vercel/app/headers.js';
+import { loginTtlMs, mintLoginToken } from '../../vercel/app/login.js';
 import { apiKey, bearer, json, now, previousKey, secrets, someId, testApp } from './http-app.js';
 
 const origin = 'http://localhost';
@@ -24,11 +25,31 @@ describe('headers', () => {
     expect(headers.get('referrer-policy')).toBe('no-referrer');
     expect(headers.get('cross-origin-opener-policy')).toBe('same-origin');
     expect(headers.get('cross-origin-resource-policy')).toBe('same-origin');
-    expect(headers.get('strict-transport-security')).toBe('max-age=63072000; includeSubDomains');
+    expect(headers.get('strict-transport-security')).toBeNull();
     expect(headers.get('permissions-policy')).toContain('camera=()');
     expect(headers.get('content-security-policy')).toMatch(/^default-src 'none'; .*frame-ancestors 'none'/);
     expect(headers.get('access-control-allow-origin')).toBeNull();
     expect(headers.get('x-powered-by')).toBeNull();
+  });
+
+  it.each(['/health', '/', '/api/ops/status', '/nothing'])(
+    'of %s ask for TLS for good, over TLS',
+    async (path) => {
+      const { headers } = await testApp().app.request(`https://ops.example${path}`);
+      expect(headers.get('strict-transport-security')).toBe('max-age=63072000; includeSubDomains');
+    },
+  );
+
+  it('are put on an answer that no app made, and keep what is there', () => {
+    const headers = new Headers({ 'Cache-Control': 'private' });
+    closeHeaders(headers, 'https://ops.example/api/ops/status');
+    expect(Object.fromEntries(headers)).toEqual({
+      'cache-control': 'private',
+      'content-security-policy': expect.stringContaining("frame-ancestors 'none'"),
+      'referrer-policy': 'no-referrer',
+      'strict-transport-security': expect.stringMatching(/^max-age=63072000/),
+      'x-content-type-options': 'nosniff',
+    });
   });
 
   it('let the page load its own files and nothing inline', async () => {
@@ -92,16 +113,16 @@ describe('a session', () => {
   it('is Secure wherever TLS is', async () => {
     const init = json({ token: mintLoginToken(apiKey, now) }, sameOrigin);
     const response = await testApp().app.request('https://ops.example/api/ops/session', init);
-    expect(response.headers.get('set-cookie')).toContain('Secure');
+    expect(response.headers.get('set-cookie')).toMatch(/^__Host-ops_session=.*Secure/);
   });
 
   it('reads the overview and approves, signed as the page', async () => {
     const { app, calls, cookie } = await signedIn();
     expect((await app.request('/api/ops/overview', { headers: { cookie, ...sameOrigin } })).status).toBe(200);
     const path = `/api/ops/proposals/${someId}/approve`;
-    expect((await app.request(path, json({ actor: 'somebody' }, { cookie, ...sameOrigin }))).status).toBe(
-      200,
-    );
+    const named = await app.request(path, json({ actor: 'somebody' }, { cookie, ...sameOrigin }));
+    expect(named.status).toBe(400);
+    expect((await app.request(path, json({}, { cookie, ...sameOrigin }))).status).toBe(200);
     expect(calls.at(-1)).toEqual(['approveProposal', { id: someId, actor: 'dashboard' }]);
   });
 
@@ -111,11 +132,14 @@ describe('a session', () => {
       expect((await app.request(path, json({ type: 'a' }, { cookie, ...sameOrigin }))).status).toBe(401);
   });
 
-  it('opens once per token', async () => {
-    const { app } = testApp();
+  it('asks the database for a place, by hashes alone, and does not open without one', async () => {
     const token = mintLoginToken(apiKey, now);
-    expect((await signIn(app, token)).status).toBe(200);
-    expect((await signIn(app, token)).status).toBe(401);
+    const { app, doorCalls } = testApp({ openSession: () => ({ opened: false, expires_at: null }) });
+    const refused = await signIn(app, token);
+    expect([refused.status, refused.headers.get('set-cookie')]).toEqual([401, null]);
+    const asked = doorCalls.find(([name]) => name === 'openSession');
+    expect(asked?.[1]).toMatchObject({ scope: 'operator', label: 'dashboard', hours: 12 });
+    expect(JSON.stringify(doorCalls)).not.toContain(token);
   });
 
   it('does not open to a token of another key, of another time, or made up', async () => {
@@ -138,17 +162,18 @@ describe('a session', () => {
     expect(response.status).toBe(401);
   });
 
-  it('ends after its time, with the key, and when it is changed', async () => {
+  it('ends with the key and when it is changed, without a question to the database', async () => {
     const { cookie } = await signedIn();
-    const status = async (test: ReturnType<typeof testApp>, sent: string) =>
-      (await test.app.request('/api/ops/overview', { headers: { cookie: sent } })).status;
-    const hours = (n: number) => () => new Date(now.getTime() + n * 3_600_000);
-    expect(await status(testApp({}, secrets, hours(11.9)), cookie)).toBe(200);
-    expect(await status(testApp({}, secrets, hours(12)), cookie)).toBe(401);
-    expect(await status(testApp({}, { ...secrets, OPS_API_KEY: 'z'.repeat(32) }), cookie)).toBe(401);
-    expect(await status(testApp(), cookie.replace(/session%3A1/, 'session%3A2'))).toBe(401);
-    expect(await status(testApp(), 'ops_session=session%3A9999999999999')).toBe(401);
-    expect(await status(testApp(), 'ops_session=')).toBe(401);
+    const seen = async (sent: string, variables = secrets) => {
+      const { app, doorCalls } = testApp({}, variables);
+      const { status } = await app.request('/api/ops/overview', { headers: { cookie: sent } });
+      return [status, doorCalls.some(([name]) => name === 'checkSession')];
+    };
+    expect(await seen(cookie)).toEqual([200, true]);
+    expect(await seen(cookie, { ...secrets, OPS_API_KEY: 'z'.repeat(32) })).toEqual([401, false]);
+    expect(await seen(cookie.replace(/session%3A./, 'session%3A_'))).toEqual([401, false]);
+    expect(await seen(`ops_session=session%3A${'a'.repeat(43)}`)).toEqual([401, false]);
+    expect(await seen('ops_session=')).toEqual([401, false]);
   });
 
   it('lives through a change of keys', async () => {
@@ -160,11 +185,12 @@ describe('a session', () => {
   });
 
   it('can be closed', async () => {
-    const { app, cookie } = await signedIn();
+    const { app, cookie, doorCalls } = await signedIn();
     const headers = { cookie, ...sameOrigin, 'Content-Type': 'application/json' };
     const response = await app.request('/api/ops/session', { method: 'DELETE', headers });
     expect(response.status).toBe(204);
     expect(response.headers.get('set-cookie')).toContain('Max-Age=0');
+    expect(doorCalls.at(-1)).toEqual(['endSession', { hash: expect.stringMatching(/^[0-9a-f]{64}$/) }]);
   });
 });
 

@@ -71,13 +71,24 @@ describe('an error', () => {
     expect(response.headers.get('retry-after')).toBe(status === 503 ? '5' : null);
   });
 
-  it('is in the log, whole, under the same request id', async () => {
-    const { app, lines } = statusThrows(new Error(canary));
+  it('is in the log under the same request id: its name, code and message, and neither stack nor statement', async () => {
+    const error = Object.assign(new Error('it broke'), {
+      code: '23514',
+      detail: canary,
+      where: canary,
+      internalQuery: canary,
+    });
+    const { app, lines } = statusThrows(error);
     const response = await app.request('/api/ops/status', { headers: key });
     const { request_id: id } = await bodyOf(response);
     const line = lines.find((l) => l.request_id === id);
-    expect(line).toMatchObject({ event: 'http.answered', status: 500, path: '/api/ops/status' });
-    expect(String(line?.err)).toContain(canary);
+    expect(line).toMatchObject({
+      event: 'http.answered',
+      status: 500,
+      path: '/api/ops/status',
+      error: { name: 'Error', code: '23514', message: 'it broke' },
+    });
+    expect(JSON.stringify(line)).not.toMatch(new RegExp(`${canary}|\\bat `));
   });
 
   it.each(Object.keys(errorTable) as OpsCode[])('%s answers the status of the table', (code) => {
@@ -207,9 +218,15 @@ describe('health', () => {
   });
 
   const readiness: [string, () => unknown, number, Record<string, string>][] = [
-    ['healthy', () => health, 200, { database: 'ok', schema: 'ok', loop: 'ok' }],
+    ['healthy', () => health, 200, { database: 'ok', schema: 'ok', loop: 'ok', invariants: 'ok' }],
     ['degraded', () => ({ ...health, status: 'degraded' }), 200, { loop: 'degraded' }],
     ['unhealthy', () => ({ ...health, status: 'unhealthy', problems: [canary] }), 503, { loop: 'unhealthy' }],
+    [
+      'breaking invariants',
+      () => ({ ...health, violations: ['running_without_attempt', 'max_running_exceeded'] }),
+      503,
+      { invariants: 'running_without_attempt, max_running_exceeded' },
+    ],
     ['of another schema', () => ({ ...health, schema_version: '0000' }), 503, { database: 'ok' }],
     [
       'without the database',
@@ -262,14 +279,31 @@ describe('lists', () => {
 describe('a verdict', () => {
   const approve = `/api/ops/proposals/${someId}/approve`;
 
-  it('needs no body, and is signed by whom the key holder names', async () => {
+  it('needs no body, and is signed by the holder of the key', async () => {
     const { app, calls } = testApp();
     expect((await app.request(approve, { method: 'POST', headers: key })).status).toBe(200);
-    await app.request(`/api/ops/proposals/${someId}/reject`, json({ reason: 'no', actor: 'ann' }, key));
+    await app.request(`/api/ops/proposals/${someId}/reject`, json({ reason: 'no' }, key));
     expect(calls).toEqual([
-      ['approveProposal', { id: someId, actor: 'api' }],
-      ['rejectProposal', { id: someId, actor: 'ann', reason: 'no' }],
+      ['approveProposal', { id: someId, actor: 'api-key' }],
+      ['rejectProposal', { id: someId, actor: 'api-key', reason: 'no' }],
     ]);
+  });
+
+  it.each([
+    ['approve', { actor: 'ann' }],
+    ['reject', { actor: 'ann' }],
+    ['vote', { vote: 'approve', voter: 'ann' }],
+    ['revise', { template: {}, actor: 'ann' }],
+  ])('to %s that names somebody is refused, and says why', async (verb, body) => {
+    const { app, calls } = testApp();
+    const response = await app.request(`/api/ops/proposals/${someId}/${verb}`, json(body, key));
+    expect(response.status).toBe(400);
+    const [error] = (await bodyOf(response)).errors;
+    expect(error).toEqual({
+      pointer: expect.stringMatching(/^\/(actor|voter)$/),
+      detail: 'is not taken from the body: it is the label of the key',
+    });
+    expect(calls).toEqual([]);
   });
 
   it('against a gate is 409 with the reason', async () => {

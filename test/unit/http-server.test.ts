@@ -90,6 +90,16 @@ describe('the local server', () => {
     await closed;
   });
 
+  it('does not wait for a stream, which would go on by itself', async () => {
+    const test = testApp({ listChanges: () => [] });
+    const server = await startServer({ app: test.app, host: '127.0.0.1', port: 0, closeGraceMs: 60_000 });
+    const stream = await fetch(`${server.url}/api/ops/stream`, { headers: bearer(apiKey) });
+    expect(stream.headers.get('content-type')).toContain('text/event-stream');
+    const ended = stream.text().catch(() => 'cut');
+    await server.close();
+    await ended;
+  });
+
   it('does not wait for ever for a request that hangs', async () => {
     const started = gate();
     const status = () => {

@@ -41,9 +41,8 @@ describe.runIf(hasProc)('programs of a worker', () => {
     await Promise.all([asleep(lost, 3), asleep(kept, 3)]);
     killed.kill('SIGKILL');
     await once(killed, 'exit');
-    expect((await sleepers(lost)).length).toBeGreaterThanOrEqual(3);
-
-    expect((await sweepStrays()).length).toBeGreaterThanOrEqual(3);
+    // A worker that another test starts right now may be the one that sweeps them away; gone they are either way.
+    await sweepStrays();
     expect(await sleepers(lost)).toEqual([]);
     expect((await sleepers(kept)).length).toBeGreaterThanOrEqual(3);
     alive.kill('SIGKILL');

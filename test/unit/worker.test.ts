@@ -372,6 +372,33 @@ describe('a lost database is a pause', () => {
     proxy.mend();
     expect((await starting).stats().state).toBe('running');
   });
+
+  test('and between a name and the settings; one that is stopped then gives its name back', async () => {
+    const proxy = await startProxy(db.url);
+    onTestFinished(() => proxy.close());
+    const own = openDatabase({ connectionString: proxy.url });
+    onTestFinished(() => own.close());
+    const registerWorker: typeof own.port.registerWorker = async (args) => {
+      const answer = await own.port.registerWorker(args);
+      if (!logged.events().includes('database.away')) proxy.cut();
+      return answer;
+    };
+    const port = { ...own.port, registerWorker };
+    const starting = start({ port });
+    await until(() => logged.events().includes('database.away'), { what: 'the worker notices' });
+    proxy.mend();
+    const worker = await starting;
+    expect(worker.stats().state).toBe('running');
+    await worker.stop();
+    logged = recordingLog();
+    const stop = new AbortController();
+    const second = start({ port, signal: stop.signal });
+    await until(() => logged.events().includes('database.away'), { what: 'the worker notices again' });
+    proxy.mend();
+    stop.abort();
+    expect(await (await second).done).toBe('stopped');
+    expect(await db.sql('select from ops_workers')).toEqual([]);
+  });
 });
 
 type Proxy = { url: string; cut(): void; mend(): void; close(): Promise<void> };

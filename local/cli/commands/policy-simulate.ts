@@ -1,10 +1,12 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
+import type { OpsPort } from '../../../supabase/client/port.js';
 import { type Simulation, simulate } from '../../../supabase/client/simulation.js';
 import { policyKeys } from '../../../supabase/client/terms.js';
 import { ago, Document, readJson } from '../arguments.js';
 import type { Bind } from '../command.js';
 import { type Output, table } from '../output.js';
+import { applied, keysOf, type Policies, Recipe, readLive } from '../policy-sources.js';
 import { startProgress } from '../progress.js';
 
 type Options = { since: Date; until?: Date; events?: string };
@@ -17,16 +19,16 @@ export function addSimulate(policy: Command, bind: Bind): void {
     .description('say what a draft would do with events that have happened; writes nothing')
     .argument(
       '[draft]',
-      'a file or JSON: a reaction matrix, or {policy key: value}; without one today’s policies are held against what was decided',
+      'a file or JSON: a reaction matrix, {policy key: value}, or a recipe, which is merged into the live ones; without one today’s policies are held against what was decided',
     )
     .option('--since <time>', 'from then on: 7d, 12h, 30m, or a time', ago, ago('1d'))
     .option('--until <time>', 'up to then', ago)
     .option('--events <json>', 'these events instead of stored ones: a list, @file, or - for stdin')
     .action(
       bind(async ({ out, connect }, draft: string | undefined, { since, until, events }: Options) => {
-        const drafts = draft === undefined ? {} : await readDrafts(draft);
         const given = events && z.array(Document).parse(await readJson(events, 'the events'));
         const { port } = await connect();
+        const drafts = draft === undefined ? {} : await readDrafts(draft, port);
         const progress = startProgress(out, 'events');
         const simulation = await simulate(port, {
           drafts,
@@ -40,11 +42,14 @@ export function addSimulate(policy: Command, bind: Bind): void {
     );
 }
 
-/** A bare matrix is the draft that people have most often. */
-export async function readDrafts(given: string): Promise<z.infer<typeof Drafts>> {
+/** A bare matrix is the draft that people have most often; a recipe is what it would make of the live policies. */
+async function readDrafts(given: string, port: OpsPort): Promise<Policies> {
   const isPath = !/^[[{@-]/.test(given);
   const draft = Document.parse(await readJson(isPath ? `@${given}` : given, 'the draft'));
-  return 'patterns' in draft ? { reaction_matrix: draft } : Drafts.parse(draft);
+  const recipe = Recipe.safeParse(draft);
+  if (!recipe.success) return 'patterns' in draft ? { reaction_matrix: draft } : Drafts.parse(draft);
+  const source = { merges: true, ...recipe.data };
+  return applied(source, await readLive(port, keysOf(source)));
 }
 
 function render(simulation: Simulation, out: Output): string {

@@ -167,6 +167,8 @@ export const WorkerPolicy = z.strictObject({
           })
           .optional(),
         timeout_seconds: z.number().positive().max(604_800).optional(),
+        /** Declared safe: tried again after a crash, a timeout or an unknown outcome. Goes before the executor's trait. */
+        idempotent: z.boolean().optional(),
         /** Bounds per value of a parameter, such as one step per repository. */
         per_key: z
           .strictObject({

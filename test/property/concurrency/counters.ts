@@ -120,7 +120,9 @@ async function oneMission(world: World, crew: Session[]): Promise<string[]> {
 
 async function oneLetter(world: World, crew: Session[]): Promise<string[]> {
   const { port } = world;
-  await port.createProposal({ template: { title: 'dies', steps: [{ kind: 'openclaw' }] } });
+  await port.createProposal({
+    template: { title: 'dies', steps: [{ kind: 'openclaw', params: { mode: 'exec', message: 'x' } }] },
+  });
   const [proposal] = (await world.read()).tables.proposals;
   await port.approveProposal({ id: proposal?.id ?? '' });
   await port.claimSteps({ worker: 'w', executors: ['openclaw'] });
