@@ -3,59 +3,79 @@
  * mount it; tests call `app.request()`. The table below is every route there is, and who may call it: the names of the
  * gates are those of `demands` in auth.ts.
  */
-import { Hono } from 'hono';
-import { fromDatabase, OpsError } from '../../supabase/client/errors.js';
-import { createDoor } from './auth.js';
-import { showPage } from './dashboard.js';
-import { listDeadLetters } from './dead-letters.js';
-import type { AppContext, AppDeps, AppTypes, Gate, Handler } from './deps.js';
+import { createDoor, type Door } from './auth.js';
+import { showPage, showPageFile } from './dashboard.js';
+import { discardDeadLetter, listDeadLetters, requeueDeadLetter, requeueDeadLetters } from './dead-letters.js';
+import type { AppDeps } from './deps.js';
+import { simulatePolicies, validatePolicy } from './drafts.js';
 import { receiveEvents } from './events.js';
-import { guardHeaders } from './headers.js';
 import { showHealth, showReadiness } from './health.js';
 import { beat } from './heartbeat.js';
 import { explain, showStatus, showTrace } from './insight.js';
 import { followLink, showLink } from './links.js';
 import { checkLlm, resetLlm, showLlmHealth } from './llm.js';
+import { cancelMission, listMissions, retryMission, showMission } from './missions.js';
+import { type App, mount, type Route } from './mount.js';
+import { showOpenApi } from './openapi.js';
 import { showOverview } from './overview.js';
-import { answerError, Refusal } from './problem.js';
-import { castVote, createProposal, decideProposal, listProposals, reviseProposal } from './proposals.js';
+import { listPolicies, rollbackPolicy, showPolicy, showPolicyHistory, writePolicy } from './policies.js';
+import * as proposals from './proposals.js';
 import { addSignal, listSignals, moveSignal, showSignal, showTopSignals } from './radar.js';
-import { logRequest, nameRequest } from './request.js';
+import { cancelStep, retryStep, showStep } from './steps.js';
+import { streamChanges } from './stream.js';
 import { receiveWebhook } from './webhooks.js';
 
+export { parseWebhooks } from './env.js';
 export { mintLoginToken } from './login.js';
-export type App = Hono<AppTypes>;
-type Route = [method: 'GET' | 'POST' | 'DELETE', path: string, who: Gate, handler: Handler];
+export type { App } from './mount.js';
 
 export function createApp(deps: AppDeps): App {
-  const app: App = new Hono<AppTypes>({ strict: false });
-  app.use(nameRequest(), logRequest(deps), guardHeaders());
-  mount(app, routes(deps));
-  app.notFound((c) => answerError(noRoute(), c));
-  app.onError((error, c) => answerError(error, c));
-  return app;
+  const door = createDoor(deps);
+  const table: Route[] = routes(deps, door);
+  const document: Route = ['GET', '/api/ops/openapi.json', door.gates.anyone, showOpenApi(() => all, door)];
+  const all = [...table, document];
+  return mount(deps, all);
 }
 
-function routes(d: AppDeps): Route[] {
-  const { gates, sessions } = createDoor(d);
+function routes(d: AppDeps, door: Door): Route[] {
+  const { gates, sessions } = door;
   const { anyone, scheduler, heartbeat, ingest, viewer, operator, operatorOrPage, keyHolder } = gates;
   return [
     ['GET', '/api/ops/heartbeat', scheduler, beat(d)],
     ['POST', '/api/ops/heartbeat', heartbeat, beat(d)],
     ['POST', '/api/ops/events', ingest, receiveEvents(d)],
-    // The signature over the body is the key here.
-    ['POST', '/api/ops/webhooks/:source', anyone, receiveWebhook(d)],
+    // What proves the sender is the key here.
+    ['POST', '/api/ops/webhooks/:source', anyone, receiveWebhook(d, door)],
 
-    ['GET', '/api/ops/proposals', viewer, listProposals(d)],
-    ['POST', '/api/ops/proposals', operator, createProposal(d)],
-    ['POST', '/api/ops/proposals/:id/approve', operatorOrPage, decideProposal(d, 'approveProposal')],
-    ['POST', '/api/ops/proposals/:id/reject', operatorOrPage, decideProposal(d, 'rejectProposal')],
-    ['POST', '/api/ops/proposals/:id/vote', operatorOrPage, castVote(d)],
-    ['POST', '/api/ops/proposals/:id/revise', operatorOrPage, reviseProposal(d)],
+    ['GET', '/api/ops/proposals', viewer, proposals.listProposals(d)],
+    ['POST', '/api/ops/proposals', operator, proposals.createProposal(d)],
+    ['POST', '/api/ops/proposals/:id/approve', operatorOrPage, proposals.approveProposal(d)],
+    ['POST', '/api/ops/proposals/:id/reject', operatorOrPage, proposals.rejectProposal(d)],
+    ['POST', '/api/ops/proposals/:id/vote', operatorOrPage, proposals.castVote(d)],
+    ['POST', '/api/ops/proposals/:id/revise', operatorOrPage, proposals.reviseProposal(d)],
     // The token of the link is the key here.
     ['GET', '/api/ops/links/:token', anyone, showLink(d)],
     ['POST', '/api/ops/links/:token', anyone, followLink(d)],
+
+    ['GET', '/api/ops/missions', viewer, listMissions(d)],
+    ['GET', '/api/ops/missions/:id', viewer, showMission(d)],
+    ['POST', '/api/ops/missions/:id/cancel', operator, cancelMission(d)],
+    ['POST', '/api/ops/missions/:id/retry', operator, retryMission(d)],
+    ['GET', '/api/ops/steps/:id', viewer, showStep(d)],
+    ['POST', '/api/ops/steps/:id/retry', operator, retryStep(d)],
+    ['POST', '/api/ops/steps/:id/cancel', operator, cancelStep(d)],
     ['GET', '/api/ops/dead-letters', viewer, listDeadLetters(d)],
+    ['POST', '/api/ops/dead-letters/requeue-all', operator, requeueDeadLetters(d)],
+    ['POST', '/api/ops/dead-letters/:id/requeue', operator, requeueDeadLetter(d)],
+    ['POST', '/api/ops/dead-letters/:id/discard', operator, discardDeadLetter(d)],
+
+    ['GET', '/api/ops/policies', viewer, listPolicies(d)],
+    ['POST', '/api/ops/policies/simulate', viewer, simulatePolicies(d)],
+    ['GET', '/api/ops/policies/:key', viewer, showPolicy(d)],
+    ['PUT', '/api/ops/policies/:key', operator, writePolicy(d)],
+    ['GET', '/api/ops/policies/:key/history', viewer, showPolicyHistory(d)],
+    ['POST', '/api/ops/policies/:key/validate', viewer, validatePolicy(d)],
+    ['POST', '/api/ops/policies/:key/rollback', operator, rollbackPolicy(d)],
 
     ['GET', '/api/ops/radar', viewer, listSignals(d)],
     ['POST', '/api/ops/radar', operator, addSignal(d)],
@@ -71,6 +91,7 @@ function routes(d: AppDeps): Route[] {
     ['GET', '/api/ops/why/:id', viewer, explain(d)],
     ['GET', '/api/ops/trace/:id', viewer, showTrace(d)],
     ['GET', '/api/ops/overview', viewer, showOverview(d)],
+    ['GET', '/api/ops/stream', viewer, streamChanges(d)],
 
     // A login token is the key here.
     ['POST', '/api/ops/session', anyone, sessions.open],
@@ -84,37 +105,6 @@ function routes(d: AppDeps): Route[] {
     ['GET', '/health/ready', anyone, showReadiness(d)],
 
     ['GET', '/', anyone, showPage()],
-    ['GET', '/dashboard/:file', anyone, showPage()],
+    ['GET', '/dashboard/:file', anyone, showPageFile()],
   ];
-}
-
-/** HEAD comes with every GET; a method that a known path does not have is 405, not 404. */
-function mount(app: App, table: Route[]): void {
-  for (const [method, path, who, handler] of table) app.on(method, path, (c) => admit(c, who, handler));
-  for (const path of new Set(table.map(([, path]) => path))) {
-    const methods = table.filter(([, p]) => p === path).map(([method]) => method);
-    app.all(path, (c) => answerError(noMethod(c, methods), c));
-  }
-}
-
-async function admit(c: AppContext, who: Gate, handler: Handler): Promise<Response> {
-  try {
-    await who(c);
-    return await handler(c);
-  } catch (thrown) {
-    // hono takes nothing but an Error to `onError`.
-    throw thrown instanceof Error ? thrown : fromDatabase(thrown);
-  }
-}
-
-const noRoute = (): OpsError =>
-  new OpsError('OPS_012', 'there is nothing at this address', { hint: 'The routes begin with /api/ops.' });
-
-function noMethod(c: AppContext, methods: string[]): Refusal {
-  const allowed = methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', ');
-  return new Refusal('OPS_011', `${c.req.method} is not possible here`, {
-    status: 405,
-    hint: `Use ${allowed}.`,
-    headers: { Allow: allowed },
-  });
 }

@@ -3,16 +3,15 @@
  * each of them takes. Secrets of the environment are compared in constant time, keys of the database are looked up by
  * their SHA-256, and a secret that is unset or too short opens nothing: the request is refused with `OPS_016`.
  */
-import { OpsError } from '../../supabase/client/errors.js';
 import { hashOf, isKey } from '../../supabase/client/keys.js';
 import type { KeyScope } from '../../supabase/client/terms.js';
+import { insufficient, malformed, missing, unconfigured, wrong } from './challenges.js';
 import { hasSession } from './cookie.js';
 import type { AppContext, AppDeps, Gate, Identity } from './deps.js';
-import { minApiKeyLength, minSecretLength } from './env.js';
 import { createEnvironmentKeys, type EnvironmentKeys, type OpeningVariable } from './environment-keys.js';
 import { createHeld } from './held.js';
-import { Refusal } from './problem.js';
 import { createRates, type Rates } from './rates.js';
+import { sameSecret } from './secrets.js';
 import { createSessions, type Sessions } from './session.js';
 
 type Demand = {
@@ -26,7 +25,8 @@ type Demand = {
   rated?: true;
 };
 
-const demands = {
+/** By the name of the gate. */
+export const demands = {
   /** GET is for Vercel's scheduler alone, which can send nothing else. */
   scheduler: { environment: ['CRON_SECRET'], scopes: [] },
   heartbeat: { environment: ['OPS_API_KEY', 'CRON_SECRET'], scopes: ['operator', 'worker'] },
@@ -39,8 +39,14 @@ const demands = {
 } as const satisfies Record<string, Demand>;
 
 export type Gates = Record<'anyone' | keyof typeof demands, Gate>;
-/** The gates; what the routes of the page's own session need; and how routes with a credential of their own count. */
-export type Door = { gates: Gates; sessions: Sessions; rates: Rates };
+/** The gates; what the routes of the page's own session need; and what routes with credentials of their own need. */
+export type Door = {
+  gates: Gates;
+  sessions: Sessions;
+  rates: Rates;
+  /** Lets a sender through whose bearer token is one of these, or a key that may send events. Throws as a gate. */
+  admitSender(c: AppContext, secrets: readonly string[]): Promise<void>;
+};
 
 type Parts = {
   keys: EnvironmentKeys;
@@ -60,7 +66,13 @@ export function createDoor(deps: AppDeps): Door {
     if (holder === null) return undefined;
     return { scope: holder.scope, label: holder.label, by: 'key', keyId: holder.id };
   };
-  return { gates: createGates({ keys, sessions, rates, keyOf }), sessions, rates };
+  const parts = { keys, sessions, rates, keyOf };
+  return {
+    gates: createGates(parts),
+    sessions,
+    rates,
+    admitSender: (c, secrets) => admitSender(c, secrets, parts),
+  };
 }
 
 function createGates(parts: Parts): Gates {
@@ -83,9 +95,27 @@ function gate(demand: Demand, parts: Parts): Gate {
       demand.page && hasSession(c) ? await parts.sessions.holderOf(c) : await bearerOf(c, demand, parts);
     if (!opens(identity, demand)) throw insufficient(identity, demand);
     if (demand.rated) await parts.rates.takeIngest(identity.label);
-    c.set('identity', identity);
-    c.set('actor', identity.label);
+    name(c, identity);
   };
+}
+
+function name(c: AppContext, identity: Identity): void {
+  c.set('identity', identity);
+  c.set('actor', identity.label);
+}
+
+/** Not counted against a rate: Alertmanager drops what is answered with 429 (notify/util.go, Retrier). */
+async function admitSender(c: AppContext, secrets: readonly string[], parts: Parts): Promise<void> {
+  const token = bearerToken(c.req.header('authorization'));
+  if (secrets.map((secret) => sameSecret(token, secret)).includes(true)) return;
+  const { ingest } = demands;
+  const identity = (await parts.keys.holderOf(token, ingest.environment)) ?? (await parts.keyOf(token));
+  if (identity === undefined) {
+    await parts.rates.countWrongKey(c);
+    throw wrong();
+  }
+  if (!opens(identity, ingest)) throw insufficient(identity, ingest);
+  name(c, identity);
 }
 
 /** A secret of the environment was only looked for among those that open this route. */
@@ -115,35 +145,4 @@ function bearerToken(header: string | undefined): string {
   const token = tokenIn(header);
   if (token === undefined) throw malformed();
   return token;
-}
-
-const realm = 'Bearer realm="ops-loop"';
-const sendKey = 'Send one header `Authorization: Bearer <key>`.';
-
-const missing = (): Refusal =>
-  new Refusal('OPS_014', 'no key was sent', { hint: sendKey, headers: { 'WWW-Authenticate': realm } });
-const malformed = (): Refusal =>
-  new Refusal('OPS_014', 'the Authorization header is not one bearer token', {
-    status: 400,
-    hint: sendKey,
-    headers: { 'WWW-Authenticate': `${realm}, error="invalid_request"` },
-  });
-const wrong = (): Refusal =>
-  new Refusal('OPS_014', 'the key is not one that opens this route', {
-    hint: 'GET of the heartbeat takes CRON_SECRET; everything else takes OPS_API_KEY, or a key of `ops-loop keys create`.',
-    headers: { 'WWW-Authenticate': `${realm}, error="invalid_token"` },
-  });
-const insufficient = ({ scope }: Identity, { scopes }: Demand): Refusal =>
-  new Refusal('OPS_014', `the scope ${scope} does not open this route`, {
-    status: 403,
-    hint: `It takes ${scopes.join(' or ')}.`,
-    headers: { 'WWW-Authenticate': `${realm}, error="insufficient_scope"` },
-  });
-
-function unconfigured(accepted: readonly OpeningVariable[]): OpsError {
-  const least = { OPS_API_KEY: minApiKeyLength, CRON_SECRET: minSecretLength };
-  const list = accepted.map((variable) => `${variable} (at least ${least[variable]} characters)`);
-  return new OpsError('OPS_016', 'the secret that opens this route is not set, or too short', {
-    hint: `Set ${list.join(' or ')}, for example from \`openssl rand -base64 33\`.`,
-  });
 }

@@ -73,21 +73,27 @@ async function* received(request: Request): AsyncGenerator<Uint8Array> {
 }
 
 /** Throws 400 for anything but bounded JSON in UTF-8. */
-export function parseJson(bytes: Uint8Array, maxKeys: number): unknown {
-  const text = decode(bytes);
+export const parseJson = (bytes: Uint8Array, maxKeys: number): unknown => parseText(decode(bytes), maxKeys);
+
+/** Throws 400 for anything but bounded JSON. */
+export function parseText(text: string, maxKeys: number): unknown {
   const { depth, keys } = measure(text);
   if (depth > maxDepth) throw badBody(`the JSON is nested deeper than ${maxDepth} levels`);
   if (keys > maxKeys) throw badBody(`the JSON has more than ${maxKeys} keys`);
   try {
     const value: unknown = JSON.parse(text);
     // Only an escape can bring in a code unit that UTF-8 and JSON do not allow themselves.
-    return /\\u(0000|d[89a-f])/i.test(text) ? clean(value) : value;
+    return hasUnstorable(text) ? clean(value) : value;
   } catch {
     throw badBody('the body is not JSON');
   }
 }
 
-function decode(bytes: Uint8Array): string {
+/** What `jsonb` refuses may be in it, as an escape. */
+export const hasUnstorable = (text: string): boolean => /\\u(0000|d[89a-f])/i.test(text);
+
+/** Throws 400 for anything but UTF-8. */
+export function decode(bytes: Uint8Array): string {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
@@ -110,7 +116,8 @@ export function measure(text: string): { depth: number; keys: number } {
   return { depth, keys };
 }
 
-function endOfString(text: string, start: number): number {
+/** Place of the quote that ends the string which begins at `start`. */
+export function endOfString(text: string, start: number): number {
   let i = start + 1;
   while (i < text.length && text[i] !== '"') i += text[i] === '\\' ? 2 : 1;
   return i;

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { OpsError } from '../../supabase/client/errors.js';
+import { readWebhooks, type WebhookVariables } from './webhooks/variables.js';
 
 /** Shortest operations key: 32 characters hold 128 bits even when written in hex. */
 export const minApiKeyLength = 32;
@@ -35,6 +36,8 @@ export const ControlEnvironment = z.object({
   CRON_SECRET: token(minSecretLength),
   GITHUB_WEBHOOK_SECRET: secret,
   GITHUB_WEBHOOK_SECRET_PREVIOUS: secret,
+  STRIPE_WEBHOOK_SECRET: secret,
+  STRIPE_WEBHOOK_SECRET_PREVIOUS: secret,
 
   /** Bytes of one request body; GitHub's own limit holds for its webhook. */
   OPS_MAX_BODY_BYTES: count(104_857_600).default(1_048_576),
@@ -54,15 +57,32 @@ export const ControlEnvironment = z.object({
   VERCEL_ENV: word,
   NODE_ENV: word,
 });
-export type ControlEnv = z.output<typeof ControlEnvironment>;
+export type ControlEnv = z.output<typeof ControlEnvironment> & {
+  /** The variables of other webhook sources by name, `OPS_WEBHOOK_<SOURCE>_…`; none when it is left out. */
+  webhooks?: WebhookVariables;
+};
+type Variables = Readonly<Record<string, string | undefined>>;
 
 /** Throws `OPS_016` naming every variable that is wrong and what it must be; never a value. */
-export function parseControlEnv(variables: Record<string, string | undefined>): ControlEnv {
-  const set = Object.entries(variables).filter(([, value]) => value !== undefined && value !== '');
-  const parsed = ControlEnvironment.safeParse(Object.fromEntries(set));
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.')} ${message}`);
-  throw new OpsError('OPS_016', `environment invalid: ${problems.join('; ')}`, {
+export function parseControlEnv(variables: Variables): ControlEnv {
+  const set = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ''));
+  const parsed = ControlEnvironment.safeParse(set);
+  const webhooks = readWebhooks(set);
+  if (parsed.success && webhooks.problems.length === 0)
+    return { ...parsed.data, webhooks: webhooks.variables };
+  const issues = parsed.error?.issues.map(({ path, message }) => `${path.join('.')} ${message}`) ?? [];
+  throw invalid([...issues, ...webhooks.problems]);
+}
+
+/** The variables of other webhook sources. Throws `OPS_016` as `parseControlEnv`. */
+export function parseWebhooks(variables: Variables): WebhookVariables {
+  const { variables: known, problems } = readWebhooks(variables);
+  if (problems.length > 0) throw invalid(problems);
+  return known;
+}
+
+function invalid(problems: string[]): OpsError {
+  return new OpsError('OPS_016', `environment invalid: ${problems.join('; ')}`, {
     hint: 'Correct these variables where the deployment gets them, then deploy again.',
     detail: problems,
   });

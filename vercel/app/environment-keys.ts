@@ -91,7 +91,7 @@ const usable = (secret: string | undefined, least: number): string | undefined =
 
 /** Every secret of the environment by its name; what was there before needs no age. */
 function fingerprintsOf(env: ControlEnv): Record<string, string> {
-  const secrets = Object.entries(env).filter(
+  const secrets = Object.entries({ ...env, ...env.webhooks }).filter(
     (entry): entry is [string, string] =>
       /^(OPS_API_KEY|CRON_SECRET|[A-Z0-9_]+_WEBHOOK_SECRET|OPS_WEBHOOK_[A-Z0-9_]+_SECRET)$/.test(entry[0]) &&
       typeof entry[1] === 'string',

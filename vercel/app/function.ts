@@ -7,10 +7,11 @@ import { parseConnection } from '../../supabase/client/connection.js';
 import { OpsError } from '../../supabase/client/errors.js';
 import { openDatabase } from '../../supabase/client/pg.js';
 import { createPort, type OpsPort } from '../../supabase/client/port.js';
-import { type App, createApp } from './app.js';
+import type { AppDeps } from './deps.js';
 import { type ControlEnv, parseControlEnv } from './env.js';
 import { closeHeaders } from './headers.js';
-import { describe } from './problem.js';
+import type { App } from './mount.js';
+import { describe, traceless } from './problem.js';
 
 /** One instance serves several requests at once, and there may be many instances: few connections, soon given back. */
 const poolConfig = {
@@ -21,16 +22,20 @@ const poolConfig = {
 };
 
 type Answerer = (request: Request) => Response | Promise<Response>;
+type CreateApp = (deps: AppDeps) => App;
 
-/** What every function file exports under the names of its methods. */
-export const answer: Answerer = createAnswerer(process.env);
-
-/** Nothing is read or opened before the first request. */
-export function createAnswerer(variables: Record<string, string | undefined>): Answerer {
+/**
+ * What a function file exports under the names of its methods: the app that `createApp` makes over these variables.
+ * Nothing is read or opened before the first request.
+ */
+export function createAnswerer(
+  createApp: CreateApp,
+  variables: Readonly<Record<string, string | undefined>> = process.env,
+): Answerer {
   let app: App | undefined;
   return (request) => {
     try {
-      app ??= buildApp(parseControlEnv(variables));
+      app ??= buildApp(createApp, parseControlEnv(variables));
     } catch (error) {
       return answerMisconfigured(error, request);
     }
@@ -38,8 +43,8 @@ export function createAnswerer(variables: Record<string, string | undefined>): A
   };
 }
 
-function buildApp(env: ControlEnv): App {
-  const log = pino({ level: env.OPS_LOG_LEVEL, redact: ['err.detail'] });
+function buildApp(createApp: CreateApp, env: ControlEnv): App {
+  const log = pino({ level: env.OPS_LOG_LEVEL });
   return createApp({ port: openPort(env), env, log, now: () => new Date(), clientAddress });
 }
 
@@ -63,10 +68,8 @@ function answerMisconfigured(thrown: unknown, request: Request): Response {
       : new OpsError('OPS_018', 'the app could not be built', { cause: thrown });
   const { code, message, hint } = error;
   // One of ours says all there is to know; where it was thrown says nothing.
-  pino().error(
-    { event: 'http.misconfigured', code, hint, ...(code === 'OPS_018' ? { err: error } : {}) },
-    message,
-  );
+  const cause = code === 'OPS_018' ? { error: traceless(thrown) } : {};
+  pino().error({ event: 'http.misconfigured', code, hint, ...cause }, message);
   const problem = describe(error, new URL(request.url).pathname, crypto.randomUUID());
   const headers = new Headers({ 'Content-Type': 'application/problem+json' });
   closeHeaders(headers, request.url);

@@ -1,15 +1,28 @@
 /** `GET|POST /api/ops/heartbeat`: one beat. Any number at once, from any source, is safe; the body is not read. */
+import { z } from 'zod';
 import { type Beat, runBeat } from '../../supabase/client/beat.js';
 import { OpsError } from '../../supabase/client/errors.js';
-import type { AppContext, AppDeps, Handler } from './deps.js';
+import { BeatRound } from '../../supabase/client/schemas/rows.js';
+import type { AppContext, AppDeps } from './deps.js';
+import { answers, described, type Endpoint } from './endpoint.js';
 import { answerError, publicText } from './problem.js';
+
+const spec = {
+  summary: 'One beat: rounds of the loop until nothing is left or 5 s are spent; any number at once is safe',
+  answers: {
+    200: answers(
+      'Sums over the rounds; `ok` is false when a phase failed.',
+      BeatRound.extend({ rounds: z.int() }),
+    ),
+  },
+};
 
 /**
  * 200, also when a phase failed (`ok` is false then). 500 when nothing worked and 503 without the database: a
  * problem document that carries the beat's own members beside its own.
  */
-export function beat({ port, env, log }: AppDeps): Handler {
-  return async function beat(c) {
+export function beat({ port, env, log }: AppDeps): Endpoint {
+  return described(spec, async function beat(c) {
     const done = await runBeat(port, {
       source: beatSource(c),
       eventBatch: env.OPS_EVENT_BATCH_SIZE,
@@ -19,7 +32,7 @@ export function beat({ port, env, log }: AppDeps): Handler {
     log[done.ok ? 'info' : 'error']({ event: 'heartbeat.beat', request_id: c.get('requestId'), ...done });
     const failure = wholeFailure(done);
     return failure === undefined ? c.json(publicBeat(done)) : answerError(failure, c, publicBeat(done));
-  };
+  });
 }
 
 /** Who beat, for the record: Vercel's scheduler names itself in its user agent. */

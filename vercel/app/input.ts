@@ -1,7 +1,6 @@
-/** Input at the edge: parsed once, typed inside. */
+/** Input at the edge: parsed once, typed inside. What several routes take stands here. */
 import { z } from 'zod';
 import { OpsError } from '../../supabase/client/errors.js';
-import type { AppContext } from './deps.js';
 
 /** Throws `OPS_011` with one issue per wrong member. */
 export function checkInput<T>(schema: z.ZodType<T>, input: unknown): T {
@@ -13,23 +12,35 @@ export function checkInput<T>(schema: z.ZodType<T>, input: unknown): T {
   });
 }
 
-const pageQuery = {
-  limit: z.coerce.number().int().min(1).max(500).default(50),
-  /** Only rows created before this instant; the last row's `created_at` is the next page's cursor. */
-  before: z.iso.datetime({ offset: true }).optional(),
-};
+export const Id = z.strictObject({ id: z.uuid() });
+/** A member that names who acts is refused, so that nobody believes it was heard. */
+export const fromKey = z
+  .never({ error: 'is not taken from the body: it is the label of the key' })
+  .optional();
+export const reason = z.string().max(2_000).optional();
+/** The body of a verb that needs nothing but may say why. */
+export const Why = z.strictObject({ reason, actor: fromKey });
+/** What such a verb on one row takes. */
+export const verb = { params: Id, body: Why, bodyMayBeEmpty: true } as const;
 
-/** The query of a list: `limit`, `before`, and the one filter it has. */
-export function listQuery<T extends string>(c: AppContext, filter: string, values: readonly [T, ...T[]]) {
-  const schema = z.strictObject({ ...pageQuery, [filter]: z.enum(values).optional() });
-  const { limit, before, ...rest } = checkInput(schema, c.req.query());
-  return { limit, ...(before === undefined ? {} : { before }), ...rest } as {
-    limit: number;
-    before?: string;
-  } & Record<string, string>;
+export const limit = z.coerce.number().int().min(1).max(500).default(50);
+/** `next_cursor` of the page before. */
+export const cursor = z.string().max(200).optional();
+
+/** The query of a list by time: its own filters, `limit`, and `before`, the `next_before` of the page before. */
+export const pageOf = <F extends z.core.$ZodLooseShape>(filters: F) =>
+  z.strictObject({ ...filters, limit, before: z.iso.datetime({ offset: true }).optional() });
+
+/** The cursor of the next page by time, or null when this page was not full. */
+export function nextBefore(rows: { created_at: string }[], most: number): string | null {
+  return rows.length < most ? null : (rows.at(-1)?.created_at ?? null);
 }
 
 /** The cursor of the next page, or null when this page was not full. */
-export function nextBefore(rows: { created_at: string }[], limit: number): string | null {
-  return rows.length < limit ? null : (rows.at(-1)?.created_at ?? null);
-}
+export const nextCursor = (rows: { cursor: string }[], most: number): string | null =>
+  rows.length < most ? null : (rows.at(-1)?.cursor ?? null);
+
+/** `{reason}` as the engine keeps it: nobody's name is in its row, so the words say who it was. */
+export const signedReason = (actor: string, why: string | undefined): { reason: string } => ({
+  reason: why === undefined || why === '' ? `by ${actor}` : `${why} (by ${actor})`,
+});

@@ -1,19 +1,27 @@
 /** How it goes, and why: counts, the explanation of one row, and the causal tree around it. Nothing here writes. */
-import { z } from 'zod';
-import type { AppDeps, Handler } from './deps.js';
-import { checkInput } from './input.js';
+import { Explanation, Status, TraceNode } from '../../supabase/client/schemas/rows.js';
+import { answers, endpoint } from './endpoint.js';
+import { Id } from './input.js';
 
-const Id = z.strictObject({ id: z.uuid() });
+export const showStatus = endpoint(
+  { summary: 'Counts by state', answers: { 200: answers('The counts.', Status) } },
+  async (c, _, { port }) => c.json(await port.status()),
+);
 
-export function showStatus({ port }: AppDeps): Handler {
-  return async (c) => c.json(await port.status());
-}
+export const explain = endpoint(
+  {
+    summary: 'Why it is as it is: an event, a proposal, a mission or a step',
+    params: Id,
+    answers: { 200: answers('Sentences, and what they rest on.', Explanation) },
+  },
+  async (c, { params }, { port }) => c.json(await port.why(params)),
+);
 
-/** The id of an event, a proposal, a mission or a step. */
-export function explain({ port }: AppDeps): Handler {
-  return async (c) => c.json(await port.why(checkInput(Id, c.req.param())));
-}
-
-export function showTrace({ port }: AppDeps): Handler {
-  return async (c) => c.json(await port.trace(checkInput(Id, c.req.param())));
-}
+export const showTrace = endpoint(
+  {
+    summary: 'The causal tree around an event, a proposal, a mission or a step',
+    params: Id,
+    answers: { 200: answers('The root of the tree.', TraceNode) },
+  },
+  async (c, { params }, { port }) => c.json(await port.trace(params)),
+);

@@ -1,6 +1,7 @@
 /** `GET /api/ops/overview`: all that the page shows, in one answer. */
 import { z } from 'zod';
-import type { AppDeps, Handler } from './deps.js';
+import { DeadLetter, Health, ProposalRow, RadarSignal, Status } from '../../supabase/client/schemas/rows.js';
+import { answers, endpoint } from './endpoint.js';
 import { environmentName } from './env.js';
 import { version } from './version.js';
 
@@ -11,8 +12,25 @@ const shownSignals = 8;
 /** Characters of one step's parameters; the page says how many are left out. */
 const shownParams = 2_000;
 
-export function showOverview({ port, env, now }: AppDeps): Handler {
-  return async function showOverview(c) {
+const Overview = z.object({
+  at: z.string(),
+  environment: z.string(),
+  version: z.string(),
+  health: Health,
+  status: Status,
+  proposals: z.array(
+    ProposalRow.omit({ template: true }).extend({
+      /** `params` as text; of long ones the beginning. */
+      steps: z.array(z.object({ kind: z.string(), executor: z.string().optional(), params: z.string() })),
+    }),
+  ),
+  dead_letters: z.array(DeadLetter.omit({ params: true })),
+  radar: z.array(RadarSignal),
+});
+
+export const showOverview = endpoint(
+  { summary: 'All that the page shows', answers: { 200: answers('The latest of each list.', Overview) } },
+  async (c, _, { port, env, now }) => {
     const [health, status, pending, voting, deadLetters, radar] = await Promise.all([
       port.health(),
       port.status(),
@@ -28,8 +46,8 @@ export function showOverview({ port, env, now }: AppDeps): Handler {
     const letters = deadLetters.map(({ params: _, ...letter }) => letter);
     const about = { at: now().toISOString(), environment: environmentName(env), version };
     return c.json({ ...about, health, status, proposals, dead_letters: letters, radar });
-  };
-}
+  },
+);
 
 const Template = z.object({
   steps: z.array(

@@ -68,6 +68,14 @@ export type Problem = {
   context?: unknown;
 };
 
+/** What a log may keep of an error: where it was thrown, and what a driver says beside its message, may quote anything. */
+export function traceless(thrown: unknown): { name: string; code?: string; message: string } {
+  if (!(thrown instanceof Error)) return { name: typeof thrown, message: String(thrown) };
+  const { name, message } = thrown;
+  const code: unknown = 'code' in thrown ? thrown.code : undefined;
+  return { name, ...(typeof code === 'string' ? { code } : {}), message };
+}
+
 /** Pure: the body of the answer to `error`. */
 export function describe(error: OpsError, instance: string, requestId: string): Problem {
   const { code, status } = error;

@@ -1,8 +1,8 @@
 /** What every request gets: an id that the caller, the answer and the log share, and one log line at its end. */
 import { randomUUID } from 'node:crypto';
 import type { MiddlewareHandler } from 'hono';
-import { OpsError } from '../../supabase/client/errors.js';
 import type { AppDeps, AppTypes } from './deps.js';
+import { traceless } from './problem.js';
 
 const acceptedId = /^[A-Za-z0-9._-]{8,64}$/;
 
@@ -20,7 +20,7 @@ export function nameRequest(): MiddlewareHandler<AppTypes> {
 /** The path of an approval link ends with the key to it. */
 const withoutToken = (path: string): string => path.replace(/^(\/api\/ops\/links\/).+/, '$1…');
 
-/** Paths are logged without their query; whatever made an answer a 5xx is logged whole, here and nowhere else. */
+/** Paths are logged without their query; whatever made an answer a 5xx is named in the log, here and nowhere else. */
 export function logRequest({ log, now }: AppDeps): MiddlewareHandler<AppTypes> {
   return async function logRequest(c, next) {
     const startedAt = now().getTime();
@@ -35,7 +35,9 @@ export function logRequest({ log, now }: AppDeps): MiddlewareHandler<AppTypes> {
       duration_ms: now().getTime() - startedAt,
     };
     if (c.res.status < 500) log.info(fields);
-    else
-      log.error({ ...fields, ...(c.error instanceof OpsError ? { code: c.error.code } : {}), err: c.error });
+    else {
+      const error = c.error === undefined ? undefined : traceless(c.error);
+      log.error({ ...fields, code: error?.code, error });
+    }
   };
 }

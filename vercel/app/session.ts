@@ -10,7 +10,8 @@ import { hashOf } from '../../supabase/client/keys.js';
 import type { SessionHolder } from '../../supabase/client/schemas/rows.js';
 import { readJson } from './body.js';
 import { clearCookie, readCookie, requireOwnOrigin, writeCookie } from './cookie.js';
-import type { AppContext, AppDeps, Handler, Identity } from './deps.js';
+import type { AppContext, AppDeps, Identity } from './deps.js';
+import { answers, described, type Endpoint } from './endpoint.js';
 import type { EnvironmentKeys } from './environment-keys.js';
 import { createHeld, type Held } from './held.js';
 import { checkInput } from './input.js';
@@ -23,13 +24,34 @@ const LoginBody = z.strictObject({ token: z.string().max(1_000) });
 
 export type Sessions = {
   /** `POST {token}` → 200 `{expires_at}` and the cookie; 401 for a token that is wrong, spent or out of time. */
-  open: Handler;
+  open: Endpoint;
   /** Ends the session, here at once and on other instances within `keptMs`; 204, also without one. */
-  close: Handler;
+  close: Endpoint;
   /** For a key: 201 `{token, path, expires_at}`, a login token for the page that acts as that key. */
-  link: Handler;
+  link: Endpoint;
   /** Throws 401 without a live session, 403 for a request from another origin, 415 for an unsafe one without JSON. */
   holderOf(c: AppContext): Promise<Identity>;
+};
+
+const expires_at = z.iso.datetime();
+const openSpec = {
+  summary: 'Exchanges a sign-in token for the cookie of a session',
+  body: LoginBody,
+  answers: { 200: answers('The cookie is set.', z.object({ expires_at })) },
+  refuses: [401, 403, 429],
+};
+const closeSpec = {
+  summary: 'Ends the session of the cookie',
+  answers: { 204: { about: 'It has ended, or there was none.' } },
+};
+const linkSpec = {
+  summary: 'Makes a sign-in token that acts as this key',
+  answers: {
+    201: answers(
+      'The token and where to use it.',
+      z.object({ token: z.string(), path: z.string(), expires_at }),
+    ),
+  },
 };
 
 type SessionDeps = AppDeps & { keys: EnvironmentKeys; rates: Rates };
@@ -39,9 +61,9 @@ export function createSessions(deps: SessionDeps): Sessions {
   const held = createHeld((hash) => deps.port.checkSession({ hash }), deps.now);
   const parts = { ...deps, held };
   return {
-    open: (c) => openSession(c, parts),
-    close: (c) => closeSession(c, parts),
-    link: (c) => makeLink(c, parts),
+    open: described(openSpec, (c) => openSession(c, parts)),
+    close: described(closeSpec, (c) => closeSession(c, parts)),
+    link: described(linkSpec, (c) => makeLink(c, parts)),
     holderOf: (c) => sessionHolder(c, parts),
   };
 }

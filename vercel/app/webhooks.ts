@@ -1,52 +1,131 @@
 /**
- * `POST /api/ops/webhooks/:source`. Order matters: size, signature over the bytes as sent, one insert, commit, and
- * only then 2xx. No rule is looked at here; the next beat decides. 202 for a new event, 200 for one already known.
+ * `POST /api/ops/webhooks/:source`. Order matters: size, the sender's proof over the bytes as sent, one insert, commit,
+ * and only then 2xx. No rule is looked at here; the next beat decides. 202 for a new event, 200 for one already known.
  */
 import { z } from 'zod';
 import { OpsError } from '../../supabase/client/errors.js';
-import { parseJson, readBytes, requireJson } from './body.js';
-import type { AppDeps, Handler } from './deps.js';
-import { publicReceipt } from './events.js';
+import type { Door } from './auth.js';
+import { decode, parseText, readBytes, requireJson } from './body.js';
+import type { AppContext, AppDeps } from './deps.js';
+import { answers, described, type Endpoint } from './endpoint.js';
+import type { ControlEnv } from './env.js';
+import { exactText } from './exact.js';
 import { checkInput } from './input.js';
 import { Refusal } from './problem.js';
+import { answerReceipts, Receipted } from './receipts.js';
+import { alertmanager } from './webhooks/alertmanager.js';
+import { bearer } from './webhooks/bearer.js';
 import { github } from './webhooks/github.js';
-import type { WebhookSource } from './webhooks/source.js';
+import type { Delivery, WebhookScheme } from './webhooks/source.js';
+import { standard } from './webhooks/standard.js';
+import { stripe } from './webhooks/stripe.js';
+import { schemeOf, variableOf } from './webhooks/variables.js';
 
 /** GitHub hangs up after 10 s; a 503 before that says more than silence. */
 const storeDeadlineMs = 8_000;
 
-const sources = new Map<string, WebhookSource>([['github', github]]);
+const schemes: Readonly<Record<ReturnType<typeof schemeOf>, WebhookScheme>> = {
+  github,
+  stripe,
+  standard,
+  alertmanager,
+  bearer,
+};
 
-/** Throws 404 unknown source, 403 no secret set, 401 signature, 413/415/400 body, 503 database away. */
-export function receiveWebhook({ port, env }: AppDeps): Handler {
-  return async function receiveWebhook(c) {
-    const source = knownSource(c.req.param('source') ?? '');
-    const secrets = liveSecrets(source, env);
-    const { maxBytes, maxKeys } = source.limits(env);
-    requireJson(c.req.raw);
-    const body = await readBytes(c.req.raw, maxBytes);
-    await source.verify(c.req.raw.headers, body, secrets);
-    const payload = checkInput(z.record(z.string(), z.unknown()), parseJson(body, maxKeys));
-    const event = source.toEvent(c.req.raw.headers, body, payload);
-    const [receipt] = await port.emitEvents({ events: [event] }, { deadlineMs: storeDeadlineMs });
-    if (receipt === undefined) throw new OpsError('OPS_018', 'ops_emit_events answered no receipt');
-    return c.json(publicReceipt(receipt), receipt.created ? 202 : 200);
+/** Plain enough to be a word of an event's type and, in capitals, of a variable's name. */
+const Params = z.object({
+  source: z
+    .string()
+    .regex(/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/)
+    .max(40),
+});
+const Payload = z.record(z.string(), z.unknown());
+const spec = {
+  summary: 'A delivery of a webhook: signed, or with the bearer token of its source',
+  params: Params,
+  body: Payload,
+  answers: {
+    202: answers('At least one event is new. Alertmanager is answered a list.', Receipted),
+    200: answers('All of it was known before.', Receipted),
+  },
+  refuses: [401, 403, 429],
+};
+
+type Parts = AppDeps & { door: Door };
+/** Where a delivery comes from, and what proves it. */
+type Sender = { name: string; scheme: WebhookScheme; secrets: string[]; variable: string };
+
+/** Throws 404 unknown source, 403 no secret set, 401 signature or token, 413/415/400 body, 503 database away. */
+export function receiveWebhook(deps: AppDeps, door: Door): Endpoint {
+  const { port, env } = deps;
+  return described(spec, async (c) => {
+    const sender = senderOf(c.req.param('source') ?? '', env);
+    const delivery = await believe(c, sender, { ...deps, door });
+    const text = decode(delivery.body);
+    const payload = checkInput(Payload, parseText(text, sender.scheme.limits(env).maxKeys));
+    const event = sender.scheme.toEvents(delivery, payload);
+    const exact = exactText(text);
+    const events = [event]
+      .flat()
+      .map((one) => (exact !== undefined && one.data === payload ? { ...one, data: exact } : one));
+    const receipts = await port.emitEvents({ events }, { deadlineMs: storeDeadlineMs });
+    return answerReceipts(c, receipts, { single: !Array.isArray(event), ifNew: 202 });
+  });
+}
+
+function senderOf(name: string, env: ControlEnv): Sender {
+  if (!Params.safeParse({ source: name }).success) throw unknown();
+  const variables = env.webhooks ?? {};
+  const kind = schemeOf(name, variables);
+  const own = name === 'github' || name === 'stripe' ? ownSecrets[name] : undefined;
+  const variable = own ?? variableOf(name, 'SECRET');
+  const known: Readonly<Record<string, unknown>> = { ...env, ...variables };
+  const secrets = [known[variable], known[`${variable}_PREVIOUS`]];
+  return {
+    name,
+    scheme: schemes[kind],
+    secrets: isSecret(secrets[0]) ? secrets.filter(isSecret) : [],
+    variable,
   };
 }
 
-function knownSource(name: string): WebhookSource {
-  const source = sources.get(name);
-  if (source !== undefined) return source;
-  throw new OpsError('OPS_012', 'no webhook source has this name', {
-    hint: `Known sources: ${[...sources.keys()].join(', ')}.`,
+const ownSecrets = { github: 'GITHUB_WEBHOOK_SECRET', stripe: 'STRIPE_WEBHOOK_SECRET' };
+const isSecret = (secret: unknown): secret is string => typeof secret === 'string' && secret !== '';
+
+/** The delivery, once its sender has proved itself. A token is looked at before the body, a signature needs it. */
+async function believe(
+  c: AppContext,
+  { scheme, secrets, ...sender }: Sender,
+  parts: Parts,
+): Promise<Delivery> {
+  const { door, env, now } = parts;
+  const mayHaveKey = scheme.verify === undefined && c.req.header('authorization') !== undefined;
+  if (secrets.length === 0 && !mayHaveKey) throw unset(sender, env);
+  if (scheme.verify === undefined) await door.admitSender(c, secrets);
+  requireJson(c.req.raw);
+  const body = await readBytes(c.req.raw, scheme.limits(env).maxBytes);
+  const delivery = { source: sender.name, headers: c.req.raw.headers, body, receivedAt: now() };
+  try {
+    await scheme.verify?.(delivery, secrets);
+  } catch (thrown) {
+    if (thrown instanceof Refusal) await door.rates.countWrongKey(c);
+    throw thrown;
+  }
+  return delivery;
+}
+
+/** A source that somebody has set up is told what it lacks; to anybody else there is none of that name. */
+function unset({ name, variable }: Pick<Sender, 'name' | 'variable'>, env: ControlEnv): OpsError {
+  const isKnown = namedSources.has(name) || env.webhooks?.[variableOf(name, 'SCHEME')] !== undefined;
+  if (!isKnown) return unknown();
+  return new Refusal('OPS_014', 'this webhook source has no secret, so nothing it sends can be believed', {
+    status: 403,
+    hint: `Set ${variable} to the secret in the sender's settings.`,
   });
 }
 
-function liveSecrets(source: WebhookSource, env: AppDeps['env']): string[] {
-  const secrets = source.secrets(env);
-  if (secrets.length > 0) return secrets;
-  throw new Refusal('OPS_014', 'this webhook source has no secret, so nothing it sends can be believed', {
-    status: 403,
-    hint: `Set ${source.variable} to the secret in the sender's settings.`,
+const namedSources = new Set(['github', 'stripe', 'alertmanager']);
+const unknown = (): OpsError =>
+  new OpsError('OPS_012', 'no webhook source has this name', {
+    hint: 'There are github, stripe, alertmanager, and any name whose OPS_WEBHOOK_<SOURCE>_SECRET is set.',
   });
-}

@@ -1,1 +1,4 @@
-export { answer as POST } from '../../app/function.js';
+import { createApp } from '../../app/app.js';
+import { createAnswerer } from '../../app/function.js';
+
+export const POST = createAnswerer(createApp);

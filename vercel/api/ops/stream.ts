@@ -1,0 +1,7 @@
+/** A function of its own, because it may run longer than the others: see vercel.json. */
+import { createApp } from '../../app/app.js';
+import { createAnswerer } from '../../app/function.js';
+
+const answer = createAnswerer(createApp);
+
+export { answer as GET, answer as HEAD };

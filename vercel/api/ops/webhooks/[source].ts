@@ -1,1 +1,0 @@
-export { answer as POST } from '../../../app/function.js';
