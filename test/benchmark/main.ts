@@ -51,17 +51,17 @@ const machine = {
 if (options.json) process.stdout.write(`${JSON.stringify({ machine, results }, null, 2)}\n`);
 else {
   const table = new Table({
-    head: ['measure', 'value', 'unit', 'of bare', 'floor'],
+    head: ['measure', 'value', 'unit', 'of bare', 'bound'],
     style: { head: [], border: [] },
   });
-  for (const { name, value, unit, floor } of results)
+  for (const { name, value, unit, floor, ceiling } of results)
     table.push([
       name,
       { content: value.toLocaleString('en'), hAlign: 'right' },
       unit,
       { content: bare && /steps|rows/.test(unit) ? (value / bare).toFixed(2) : '', hAlign: 'right' },
       {
-        content: floor ? `${floor.toLocaleString('en')} ${value >= floor ? 'met' : 'MISSED'}` : '',
+        content: boundOf(value, floor, ceiling),
         hAlign: 'right',
       },
     ]);
@@ -69,4 +69,12 @@ else {
   process.stdout.write(
     `${machine.cores} cores (${machine.cpu}), ${machine.memory_gb} GB, Node ${machine.node}, PostgreSQL ${machine.postgres}; median of ${options.rounds}\n`,
   );
+}
+
+/** At least the floor, at most the ceiling; no figure has both. */
+function boundOf(value: number, floor: number | undefined, ceiling: number | undefined): string {
+  const bound = floor ?? ceiling;
+  if (bound === undefined) return '';
+  const isMet = floor === undefined ? value <= bound : value >= bound;
+  return `${floor === undefined ? '≤ ' : ''}${bound.toLocaleString('en')} ${isMet ? 'met' : 'MISSED'}`;
 }

@@ -1,9 +1,10 @@
 /** What is measured. Each measure prepares its own database, then times one thing; figures are per second. */
 import type { Database } from '../../supabase/client/pg.js';
 import { bareLimit } from './bare.js';
+import { ingest } from './ingest.js';
 import { drainWithWorker, openGates, type Room, settle } from './room.js';
 
-export type Figure = { name: string; value: number; unit: string; floor?: number };
+export type Figure = { name: string; value: number; unit: string; floor?: number; ceiling?: number };
 export type Measure = { name: string; run(room: Room): Promise<Figure[]> };
 
 const rate = (count: number, ms: number): number => Math.round((count / ms) * 1000);
@@ -159,4 +160,5 @@ export const measures: Measure[] = [
   heartbeat('heartbeat, 1 % fires', 0.01, 10_000),
   heartbeat('heartbeat, all fire to missions', 1, undefined),
   claimBuffers,
+  ingest,
 ];

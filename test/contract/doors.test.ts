@@ -173,6 +173,23 @@ describe.each(routes)('%s %s (%s)', (method, path, who) => {
   });
 });
 
+describe('a webhook that signs nothing', () => {
+  const path = '/api/ops/webhooks/a-monitor';
+
+  it('opens to keys that may send events, and to no other credential', async () => {
+    for (const [name, headers] of Object.entries(right)) {
+      const answer = await ask(here, 'POST', path, headers);
+      expect([name, answer.status < 300]).toEqual([name, access.ingest.includes(name)]);
+      if (answer.status >= 300) expect([name, [401, 403, 404].includes(answer.status)]).toEqual([name, true]);
+    }
+    for (const [name, headers] of Object.entries(wrong))
+      expect([name, (await ask(here, 'POST', path, headers)).status]).toEqual([
+        name,
+        expect.toSatisfy((status) => [400, 401, 404].includes(status)),
+      ]);
+  });
+});
+
 it('has a row here for every route there is', () => {
   const listed = new Set([...routes.map(([method, path]) => `${method} ${path}`), ...open]);
   const there = here.app.routes.filter(({ method }) => method !== 'ALL');

@@ -6,6 +6,7 @@ import { migrate } from '../../local/migrations.js';
 import { type Database, openDatabase } from '../../supabase/client/pg.js';
 import { temporaryDirectory } from '../support/cluster.js';
 import { until } from '../support/until.js';
+import { mountSmallDisk, type SmallDisk } from './disk.js';
 import { type Ledger, openLedger } from './ledger.js';
 import { policies, setPolicies } from './policies.js';
 import { startProxy, type TcpProxy } from './proxy.js';
@@ -16,6 +17,8 @@ import { type Crew, defaultLeaseMs, type Route, startCrew } from './workers.js';
 export type Arena = {
   home: string;
   server: DrillServer;
+  /** Where the database lies, if it was asked for a disk that can be filled. */
+  disk: SmallDisk | undefined;
   proxy: TcpProxy;
   crew: Crew;
   /** A client like any other: through the proxy. */
@@ -40,16 +43,19 @@ export type Layout = {
   /** Names of the workers. */
   names: string[];
   leaseMs?: number | undefined;
+  /** Put the database on a small disk of its own. The process must have a mount namespace of its own for that. */
+  smallDisk?: boolean | undefined;
   /** How a worker reaches the server; by default through the arena's proxy. */
   route?: (server: DrillServer, name: string) => Promise<Route>;
 };
 
 export async function openArena(
   dice: Dice,
-  { names, route, leaseMs = defaultLeaseMs }: Layout,
+  { names, route, leaseMs = defaultLeaseMs, smallDisk = false }: Layout,
 ): Promise<Arena> {
   const home = await temporaryDirectory('drill');
-  const server = await startServer(home);
+  const disk = smallDisk ? await mountSmallDisk(home) : undefined;
+  const server = await startServer(disk?.directory ?? home);
   await migrate(server.url);
   const proxy = await startProxy({ host: '127.0.0.1', port: () => server.port });
   const url = Object.assign(new URL(server.url), { port: String(proxy.port) }).href;
@@ -65,7 +71,7 @@ export async function openArena(
   for (const name of names) routes[name] = (await route?.(server, name)) ?? { url };
   const crew = startCrew({ home, routes, concurrency: 20, leaseMs });
   const arena: Arena = {
-    ...{ home, server, proxy, crew, openClient, dice, ask, leaseMs },
+    ...{ home, server, disk, proxy, crew, openClient, dice, ask, leaseMs },
     client: openClient(10),
     ledger: openLedger(),
     heal: () => heal(arena),
@@ -75,6 +81,7 @@ export async function openArena(
       await Promise.all(clients.filter(({ pool }) => !pool.ending).map((client) => client.close()));
       await admin.end();
       await server.stop();
+      await disk?.unmount();
       await rm(home, { recursive: true, force: true });
     },
   };
@@ -124,7 +131,8 @@ async function askUntilAnswered<Row extends pg.QueryResultRow>(
   }
 }
 
-async function heal({ proxy, server, crew, ask, client }: Arena): Promise<void> {
+async function heal({ proxy, server, disk, crew, ask, client }: Arena): Promise<void> {
+  await disk?.free();
   proxy.setWeather({ kind: 'fair' });
   await server.start();
   for (const member of crew.members) {

@@ -5,8 +5,8 @@ import type { OpsPort } from '../../supabase/client/port.js';
 import { monotonicMs } from './effects.js';
 import type { Kind, Ledger, Outcome } from './ledger.js';
 
-/** Refused before anything was done: read-only transaction, too many connections, nobody listens. */
-const refused = new Set(['25006', '53300', 'ECONNREFUSED']);
+/** Refused before anything was done, or undone: read-only, no room on the disk, too many connections, nobody listens. */
+const refused = new Set(['25006', '53100', '53300', 'ECONNREFUSED']);
 
 /**
  * `fail` only when it is certain that nothing was stored: refused by our own schemas before it was sent, or rolled

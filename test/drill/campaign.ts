@@ -31,8 +31,8 @@ export type Campaign = {
   onStrike: (strike: Strike) => void;
 };
 
-/** Longest wait for recovery when faults come one upon the other. */
-const patienceMs = 90_000;
+/** Longest wait for recovery when faults come one upon the other: a minute of silence may be among them. */
+const patienceMs = 120_000;
 let probes = 0;
 
 export async function runCampaign(

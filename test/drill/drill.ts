@@ -15,6 +15,8 @@ export type DrillOptions = {
   everyMs?: number;
   workers?: number;
   leaseMs?: number;
+  /** The database on a small disk: see `disk.ts`. */
+  smallDisk?: boolean;
   onProgress?: (line: string) => void;
 };
 
@@ -33,11 +35,13 @@ export async function runDrill({
   everyMs = 5_000,
   workers = 3,
   leaseMs,
+  smallDisk,
   onProgress: say = () => {},
 }: DrillOptions): Promise<DrillResult> {
   say(`seed ${seed}: a database, ${workers} workers, load`);
   const arena = await openArena(diceOf(seed), {
     leaseMs,
+    smallDisk,
     names: Array.from({ length: workers }, (_, n) => `drill-${n + 1}`),
   });
   try {

@@ -19,3 +19,6 @@ export type Condition = () => Promise<boolean>;
 
 /** A database that is back has work going on again within this time (the project's own bar). */
 export const databaseBoundMs = 30_000;
+
+/** How long a fault waits for an answer through the proxy: longer than the longest silence and what follows it. */
+export const answerBoundMs = 100_000;

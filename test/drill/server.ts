@@ -1,8 +1,12 @@
 /** A durable PostgreSQL on a fixed port and data directory, which may be killed and started again at any time. */
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { type EmbeddedDatabase, startEmbedded } from '../../local/embedded/embedded.js';
 import { isAlive } from '../../local/embedded/server-file.js';
 import { until } from '../support/until.js';
+
+/** Longer than a disk is full. */
+const startPatienceMs = 20_000;
 
 /** Small, and with frequent checkpoints, so that crash recovery starts from many places. */
 const settings = {
@@ -25,13 +29,23 @@ export type DrillServer = {
   stop(): Promise<void>;
 };
 
-export async function startServer(home: string): Promise<DrillServer> {
-  const dataDir = join(home, 'postgres');
+export async function startServer(directory: string): Promise<DrillServer> {
+  const dataDir = join(directory, 'postgres');
   let running: EmbeddedDatabase = await startEmbedded({ dataDir, settings });
   const { url, port } = running;
   let starting: Promise<void> | undefined;
+  /** As a service manager does: again and again. On a full disk it cannot start before there is room. */
   const start = async () => {
-    running = await startEmbedded({ dataDir, settings, port });
+    const deadline = performance.now() + startPatienceMs;
+    for (;;) {
+      try {
+        running = await startEmbedded({ dataDir, settings, port });
+        return;
+      } catch (error) {
+        if (performance.now() > deadline) throw error;
+        await pause(200);
+      }
+    }
   };
   return {
     url,

@@ -5,7 +5,7 @@ import type { OpsPort } from '../../../supabase/client/port.js';
 import { until } from '../../support/until.js';
 import type { Arena } from '../arena.js';
 import { callOnce, type Send } from '../calls.js';
-import { databaseBoundMs, type Fault } from '../fault.js';
+import { answerBoundMs, databaseBoundMs, type Fault } from '../fault.js';
 import type { Kind } from '../ledger.js';
 import { policies, setPolicies } from '../policies.js';
 import type { Dice } from '../random.js';
@@ -162,7 +162,7 @@ const policyEdits: Fault = {
           () => true,
           () => false,
         ),
-      { what: 'policies are set right', deadlineMs: 40_000 },
+      { what: 'policies are set right', deadlineMs: answerBoundMs },
     );
     return undefined;
   },

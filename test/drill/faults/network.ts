@@ -63,6 +63,13 @@ export const networkFaults = [
     15_000,
   ),
   bad(
+    'long-silence',
+    'the same for 30 to 60 s: past every deadline and every lease',
+    () => ({ kind: 'silence' }),
+    30_000,
+    60_000,
+  ),
+  bad(
     'slice',
     'chunks in pieces of 1 to 64 bytes, for 3 to 5 s',
     (roll) => ({ kind: 'slice', bytes: roll(1, 64) }),

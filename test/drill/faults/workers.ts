@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Arena } from '../arena.js';
 import { callUntilAnswered } from '../calls.js';
-import type { Condition, Fault } from '../fault.js';
+import { answerBoundMs, type Condition, type Fault } from '../fault.js';
 import { defaultLeaseMs, type Member } from '../workers.js';
 
 /** Steps of a killed worker run elsewhere within the lease and 10 s (the project's own bar). */
@@ -79,7 +79,7 @@ const poison: Fault = {
       key,
       client.port,
       (port) => port.createProposal({ template, source: 'api', dedupeKey: key }),
-      30_000,
+      answerBoundMs,
     );
     if (!sent) throw new Error('the poison could not be proposed');
     return async () => {
