@@ -10,7 +10,8 @@ export default defineConfig({
     pool: 'forks',
     // Every worker drives the one server; more of them only wait for it.
     maxWorkers: 2,
-    testTimeout: 30_000,
+    // Tests of commands start several processes one after the other; a slow machine takes its time.
+    testTimeout: 60_000,
     hookTimeout: 60_000,
     teardownTimeout: 20_000,
   },

@@ -1,4 +1,5 @@
 /** A durable PostgreSQL on a fixed port and data directory, which may be killed and started again at any time. */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type EmbeddedDatabase, startEmbedded } from '../../local/embedded/embedded.js';
@@ -29,6 +30,16 @@ export type DrillServer = {
   stop(): Promise<void>;
 };
 
+/** A server that gave up by itself leaves a process id that may be another program's by now. Only Linux tells. */
+function isServer(pid: number): boolean {
+  if (!isAlive(pid)) return false;
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'postgres';
+  } catch {
+    return process.platform !== 'linux';
+  }
+}
+
 export async function startServer(directory: string): Promise<DrillServer> {
   const dataDir = join(directory, 'postgres');
   let running: EmbeddedDatabase = await startEmbedded({ dataDir, settings });
@@ -52,11 +63,11 @@ export async function startServer(directory: string): Promise<DrillServer> {
     port,
     kill: async (signal) => {
       const { pid } = running;
-      if (isAlive(pid)) process.kill(pid, signal);
-      await until(() => !isAlive(pid), { what: `the server ends after ${signal}` });
+      if (isServer(pid)) process.kill(pid, signal);
+      await until(() => !isServer(pid), { what: `the server ends after ${signal}` });
     },
     start: () => {
-      if (isAlive(running.pid)) return Promise.resolve();
+      if (isServer(running.pid)) return Promise.resolve();
       starting ??= start().finally(() => {
         starting = undefined;
       });

@@ -1,7 +1,6 @@
 import { Argument, type Command } from 'commander';
 import type { Executor } from '../../executors/contract.js';
-import { contractChecks, type Examples } from '../../executors/kit/checks.js';
-import { loadExecutorModule } from '../../executors/registry.js';
+import type { Examples } from '../../executors/kit/checks.js';
 import type { AddCommand, Bind } from '../command.js';
 import { exitCodes } from '../exit-codes.js';
 import { type Output, table } from '../output.js';
@@ -24,6 +23,8 @@ function addTest(executor: Command, bind: Bind): void {
     .addArgument(new Argument('<place>', 'an installed package or a path, as in OPS_EXECUTORS'))
     .action(
       bind(async ({ out }, place: string) => {
+        // Executors bring large libraries: no other command waits for them.
+        const { loadExecutorModule } = await import('../../executors/registry.js');
         const { executors, examples } = await loadExecutorModule(place);
         const verdicts: Verdict[] = [];
         for (const loaded of executors)
@@ -36,6 +37,7 @@ function addTest(executor: Command, bind: Bind): void {
 }
 
 async function judge(executor: Executor, examples: Examples): Promise<Verdict[]> {
+  const { contractChecks } = await import('../../executors/kit/checks.js');
   const verdicts: Verdict[] = [];
   for (const { name, run } of contractChecks(executor, examples)) {
     const problem = await run().then(
