@@ -112,4 +112,4 @@ export type PolicyKey = (typeof policyKeys)[number];
 export const wakeChannels = { steps: 'ops_steps', events: 'ops_events' } as const;
 
 /** The schema version this code was written for; the database answers its own with `ops_schema_version()`. */
-export const schemaVersion = '0019';
+export const schemaVersion = '0022';

@@ -1,4 +1,4 @@
--- Takes 0009 back: nothing explains, traces, counts or checks any more; no row is touched. 0019 names these functions
+-- Takes 0009 back: nothing explains, traces, counts or checks any more; no row is touched. 0022 names these functions
 -- in its list of grants and passes over those that are missing.
 
 drop function if exists public.ops_check_invariants(boolean);

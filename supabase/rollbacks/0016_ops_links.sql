@@ -1,5 +1,5 @@
 -- Takes 0016 back: every link stops working and is forgotten, and steps vote no more. Votes that were cast stay.
--- 0019 names these functions in its list of grants and passes over those that are missing.
+-- 0022 names these functions in its list of grants and passes over those that are missing.
 do $$
 declare
   v_function record;

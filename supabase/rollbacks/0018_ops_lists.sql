@@ -1,5 +1,5 @@
 -- Takes back 0018: the lists of the control plane. They only read, so nothing else changes.
--- 0019 names these functions in its list of grants and passes over those that are missing.
+-- 0022 names these functions in its list of grants and passes over those that are missing.
 do $$
 declare
   v_function record;

@@ -1,4 +1,4 @@
--- Takes back 0019: no role of Ops-Loop may call or read anything any more; the owner still may. The login role
+-- Takes back 0022: no role of Ops-Loop may call or read anything any more; the owner still may. The login role
 -- ops_worker belongs to the whole cluster and may serve other databases: drop it by hand when none needs it.
 do $$
 declare
@@ -21,4 +21,4 @@ begin
   end loop;
 end $$;
 drop function if exists public.ops_assert_grants(), public.ops_grant_list(), public.ops_schema_version();
-delete from public.ops_migrations where version = '0019';
+delete from public.ops_migrations where version = '0022';

@@ -1,9 +1,9 @@
--- 0019 Who may do what: row-level security, grants, and the least-privilege login role of workers.
+-- 0022 Who may do what: row-level security, grants, and the least-privilege login role of workers.
 --
 -- Why so: Supabase projects differ in what they grant by default, so every grant is taken back and given again here,
 -- and `ops-loop migrate` does it once more after every run. Tables are open to nobody but their owner; the functions
 -- that workers, ingest and the API need run with the owner's rights (definer), the rest with the caller's.
--- Locks: short ones on the catalog. Undo: rollbacks/0019_ops_access.sql.
+-- Locks: short ones on the catalog. Undo: rollbacks/0022_ops_access.sql.
 
 do $$
 begin
@@ -123,4 +123,4 @@ exception when insufficient_privilege or object_in_use then null;
 end $$;
 
 select public.ops_assert_grants();
-insert into public.ops_migrations (version, name) values ('0019', 'ops_access') on conflict do nothing;
+insert into public.ops_migrations (version, name) values ('0022', 'ops_access') on conflict do nothing;
