@@ -30,10 +30,14 @@ export type ClaimerDeps = {
   onClaimed: (attempts: Attempt[]) => void;
 };
 
+/** While other steps keep coming, executors with a local limit that had none are asked for again after so long. */
+const restMs = 100;
+
 export class Claimer {
   readonly #deps: ClaimerDeps;
   /** The last look found nothing: ask one question for all executors. */
   #quiet = true;
+  #limitedRestUntil = 0;
   claimed = 0;
 
   constructor(deps: ClaimerDeps) {
@@ -42,18 +46,24 @@ export class Claimer {
 
   /** One tick: claims up to the free slots and hands on what it got. Never throws. */
   async tick(): Promise<Look> {
-    const asks = this.#deps.mayClaim() ? this.#deps.slots.asks(this.#quiet) : [];
+    const asks = this.#deps.mayClaim() ? this.#deps.slots.asks(this.#scope()) : [];
     if (asks.length === 0) return { kind: 'blocked' };
     try {
       const got = await Promise.all(asks.map((ask) => this.#claim(ask)));
       this.#deps.outage.worked();
       const total = got.reduce((sum, n) => sum + n, 0);
       this.#quiet = total === 0;
+      if (got[1] === 0) this.#limitedRestUntil = this.#deps.clock.now() + restMs;
       const full = got.some((n, i) => n === asks[i]?.limit);
       return { kind: full ? 'full' : total > 0 ? 'some' : 'empty' };
     } catch (error) {
       return { kind: 'away', waitMs: this.#deps.outage.failed(error) };
     }
+  }
+
+  #scope(): 'all' | 'each' | 'unlimited' {
+    if (this.#quiet) return 'all';
+    return this.#deps.clock.now() < this.#limitedRestUntil ? 'unlimited' : 'each';
   }
 
   /** Trust counts from before the call: the database cannot have started the lease earlier. */

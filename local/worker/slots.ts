@@ -48,15 +48,16 @@ export class Slots {
 
   /**
    * What to ask for next. Executors with a local limit are asked for apart, and for no more than the fullest of
-   * them can take, so that nothing is claimed only to wait here. While there is little to do, one question for all.
+   * them can take, so that nothing is claimed only to wait here. While there is little to do, one question for `all`;
+   * `unlimited` leaves those with a limit out.
    */
-  asks(quiet: boolean): Ask[] {
+  asks(scope: 'all' | 'each' | 'unlimited'): Ask[] {
     const free = this.free;
     if (free <= 0) return [];
     const open = [...this.#limits.keys()].filter((name) => this.freeOf(name) > 0);
     const room = Math.min(...open.map((name) => this.freeOf(name)));
-    if (open.length === 0) return this.#ask(this.#unlimited, free);
-    if (quiet) return this.#ask([...this.#unlimited, ...open], room);
+    if (open.length === 0 || scope === 'unlimited') return this.#ask(this.#unlimited, free);
+    if (scope === 'all') return this.#ask([...this.#unlimited, ...open], room);
     return [...this.#ask(this.#unlimited, free), ...this.#ask(open, room)];
   }
 

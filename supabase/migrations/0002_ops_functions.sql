@@ -66,11 +66,12 @@ comment on function public.ops_wake(text) is
   'Sends one NOTIFY if somebody raised the flag of this channel, and takes it down; nothing under load. Waits for nobody: who holds the flag wakes already. A hint: pollers find the work anyway.';
 
 create or replace function public.ops_raise_flag(p_channel text) returns void
-language sql set search_path = '' as $$
+language plpgsql set search_path = '' as $$
+begin
   update public.ops_wakeups w set waiting = true
   from (select o.channel from public.ops_wakeups o where o.channel = p_channel and not o.waiting for update skip locked) lowered
-  where w.channel = lowered.channel
-$$;
+  where w.channel = lowered.channel;
+end $$;
 comment on function public.ops_raise_flag(text) is 'Says that somebody waits on this channel. Look once more for work after this has committed.';
 
 -- Arithmetic ----------------------------------------------------------------------------------------------------

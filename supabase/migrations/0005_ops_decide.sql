@@ -24,7 +24,7 @@ begin
     perform public.ops_raise('OPS_011', format('event %s: %s', v_bad.n, v_bad.problem), jsonb_build_object('position', v_bad.n),
       'Nothing was stored. Correct this event and send the list again.');
   end if;
-  v_ids := array(select gen_random_uuid() from generate_series(1, jsonb_array_length(p_events)));
+  v_ids := array(select public.ops_new_id() from generate_series(1, jsonb_array_length(p_events)));
   return query
   with sent as materialized (
     select e.n::integer - 1 as n, v_ids[e.n] as new_id, e.item from jsonb_array_elements(p_events) with ordinality e(item, n)

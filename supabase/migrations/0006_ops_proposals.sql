@@ -66,7 +66,7 @@ begin
   end if;
   perform public.ops_check_template(p.template) from (select distinct e.item -> 'template' as template from jsonb_array_elements(p_proposals) e(item)) p;
   v_was := public.ops_engine_begin();
-  v_ids := array(select gen_random_uuid() from generate_series(1, jsonb_array_length(p_proposals)));
+  v_ids := array(select public.ops_new_id() from generate_series(1, jsonb_array_length(p_proposals)));
   with stored as (
     insert into public.ops_mission_proposals (id, dedupe_key, source, template, leaves, content_hash, title, proposed_by, created_at, updated_at)
     select v_ids[e.n], e.item ->> 'dedupe_key', coalesce(e.item ->> 'source', 'api'), e.item -> 'template', l.leaves, public.ops_content_hash(e.item -> 'template', l.leaves),
@@ -538,7 +538,7 @@ language plpgsql set search_path = '' as $$
 declare
   v_now timestamptz := public.ops_clock();
   v_actor text := public.ops_person(p_actor);
-  v_new uuid := gen_random_uuid();
+  v_new uuid := public.ops_new_id();
   v_old public.ops_mission_proposals;
   v_leaves jsonb;
   v_was text;

@@ -44,7 +44,7 @@ begin
     from proposal p
     on conflict (proposal_id) do nothing returning id, proposal_id
   ), step as materialized (
-    select gen_random_uuid() as id, m.id as mission_id, t.step, t.n::integer as n, coalesce(t.step ->> 'key', 'step_' || t.n) as key, p.leaves, p.pattern_id, p.template -> 'dry_run' is not distinct from 'true' as dry_run,
+    select public.ops_new_id() as id, m.id as mission_id, t.step, t.n::integer as n, coalesce(t.step ->> 'key', 'step_' || t.n) as key, p.leaves, p.pattern_id, p.template -> 'dry_run' is not distinct from 'true' as dry_run,
       v_now + row_number() over (order by p.created_at, p.id, t.n) * interval '1 microsecond' as ready_at
     from mission m join proposal p on p.id = m.proposal_id
     cross join lateral jsonb_array_elements(p.template -> 'steps') with ordinality t(step, n)
@@ -362,12 +362,13 @@ comment on function public.ops_executor_quota(text, jsonb, timestamptz) is
   'How many more steps of an executor may start now under max_running (counted from live leases) and rate, and which of them binds; quota is null without either. Locks the executor''s limit row.';
 
 create or replace function public.ops_hold_steps(p_executor text, p_reason text, p_limit integer, p_now timestamptz) returns void
-language sql set search_path = '' set enable_seqscan = off set jit = off as $$
+language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
+begin
   update public.ops_mission_steps s set status = 'scheduled', wait_reason = p_reason, updated_at = p_now
   from (select q.id from public.ops_mission_steps q where q.status = 'queued' and q.executor = p_executor
     order by q.priority, q.ready_at, q.id limit p_limit for update skip locked) held
-  where s.id = held.id
-$$;
+  where s.id = held.id;
+end $$;
 comment on function public.ops_hold_steps(text, text, integer, timestamptz) is 'Takes queued steps of an executor out of the queue, with the reason beside them.';
 
 create or replace function public.ops_let_go(p_reason text, p_limit integer, p_now timestamptz) returns integer
@@ -434,6 +435,11 @@ declare
   v_hold text;
   v_bound record;
 begin
+  if coalesce(p_switches -> 'scopes', '{}') = '{}' and not p_policy ?| array['allowed_executors', 'blocked_executors', 'executors'] then
+    executors := array(select distinct x from unnest(p_executors) x);
+    quotas := array_fill(p_limit, array[cardinality(executors)]);
+    return;
+  end if;
   for v_executor in select distinct x from unnest(p_executors) x order by x loop
     v_hold := public.ops_executor_hold(p_switches, p_policy, v_executor);
     if v_hold is not null then
@@ -460,12 +466,13 @@ comment on function public.ops_claim_quotas(text[], integer, jsonb, jsonb, times
   'How many steps of each executor a claim may take; holds those of executors that may take none.';
 
 create or replace function public.ops_promote_due(p_now timestamptz) returns void
-language sql set search_path = '' set enable_seqscan = off set jit = off as $$
+language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
+begin
   update public.ops_mission_steps s set status = 'queued', updated_at = p_now
   from (select d.id from public.ops_mission_steps d where d.status = 'scheduled' and d.wait_reason is null and d.ready_at <= p_now
     order by d.ready_at limit 1000 for update skip locked) due
-  where s.id = due.id
-$$;
+  where s.id = due.id;
+end $$;
 comment on function public.ops_promote_due(timestamptz) is 'Queues scheduled steps whose time has come, up to 1,000.';
 
 create or replace function public.ops_pick_steps(p_executors text[], p_quotas integer[], p_limit integer, p_but uuid[]) returns uuid[]
@@ -497,6 +504,7 @@ declare
   v_budgets jsonb := public.ops_policy_value('budgets');
   v_was text := public.ops_engine_begin();
   v_quota record;
+  v_plain integer[];
   v_ids uuid[];
   v_reserved jsonb;
 begin
@@ -505,10 +513,11 @@ begin
   if exists (select from jsonb_object_keys(coalesce(v_switches -> 'scopes', '{}')) k where k ~ '^(mission|pattern|role):') then
     perform public.ops_hold_switched(v_quota.executors, p_limit, v_switches, v_now);
   end if;
-  if public.ops_has_budgets(v_budgets) or exists (select from unnest(v_quota.executors) x where public.ops_key_bounds(v_policy, x) is not null) then
+  v_plain := public.ops_plain_quotas(v_quota.executors, v_quota.quotas, v_policy);
+  if v_plain is null and v_quota.executors is not null or public.ops_has_budgets(v_budgets) then
     select b.ids, b.reserved into v_ids, v_reserved from public.ops_pick_bounded(v_quota.executors, v_quota.quotas, p_limit, v_policy, v_budgets, v_now) b;
   else
-    v_ids := public.ops_pick_steps(v_quota.executors, v_quota.quotas, p_limit, '{}');
+    v_ids := public.ops_pick_steps(v_quota.executors, v_plain, p_limit, '{}');
   end if;
   return query
   with claimed as (
@@ -1197,7 +1206,9 @@ create or replace trigger ops_mission_inserted before insert on public.ops_missi
 create or replace trigger ops_mission_deleted before delete on public.ops_missions
   for each row when (coalesce(current_setting('ops.engine', true), '') <> 'on' and coalesce(old.completed_at > now() - interval '90 days', true))
   execute function public.ops_refuse_row();
-create or replace trigger ops_mission_edited before update of status on public.ops_missions
+-- After, not before: a row trigger before an update locks every row it sees, the engine's own too.
+drop trigger if exists ops_mission_edited on public.ops_missions;
+create trigger ops_mission_edited after update of status on public.ops_missions
   for each row when (coalesce(current_setting('ops.engine', true), '') <> 'on' and old.status is distinct from new.status)
   execute function public.ops_refuse_row();
 

@@ -281,6 +281,24 @@ end $$;
 comment on function public.ops_key_bounds(jsonb, text) is
   'The bound per key of an executor, {param, max_running?, rate?}: worker_policy says so, else the executor''s own trait (one at a time per value of that parameter), else null.';
 
+create or replace function public.ops_plain_quotas(p_executors text[], p_quotas integer[], p_policy jsonb) returns integer[]
+language plpgsql stable set search_path = '' set enable_seqscan = off set jit = off as $$
+declare
+  v_keyed text[] := array(select b.name from unnest(p_executors) b(name)
+    where p_policy #> array['executors', b.name, 'per_key'] is not null
+      or exists (select from public.ops_executors x where x.name = b.name and x.exclusive is not null));
+begin
+  if v_keyed = '{}' then
+    return p_quotas;
+  elsif exists (select from public.ops_mission_steps s where s.status = 'queued' and s.executor = any (v_keyed))
+    or exists (select from public.ops_mission_steps s where s.wait_reason is not null) then
+    return null;
+  end if;
+  return array(select case when q.executor = any (v_keyed) then 0 else q.quota end from unnest(p_executors, p_quotas) with ordinality q(executor, quota, n) order by q.n);
+end $$;
+comment on function public.ops_plain_quotas(text[], integer[], jsonb) is
+  'The quotas of a claim that need not look at keys, because no executor with a bound per key has anything to do: theirs are 0, should something come meanwhile. Null when there is something to look at.';
+
 create or replace function public.ops_step_key(p_bounds jsonb, p_step public.ops_mission_steps) returns text
 language plpgsql immutable set search_path = '' as $$
 begin

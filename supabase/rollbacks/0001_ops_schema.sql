@@ -5,4 +5,5 @@ drop table if exists
   public.ops_agent_reactions, public.ops_event_decisions, public.ops_agent_events, public.ops_schemas, public.ops_policy_patterns,
   public.ops_policy_history, public.ops_policy, public.ops_migrations cascade;
 -- Cascade: archives made with `like … including all` keep their rows and lose this default.
+drop function if exists public.ops_new_id() cascade;
 drop function if exists public.ops_clock() cascade;

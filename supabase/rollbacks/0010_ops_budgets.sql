@@ -8,7 +8,7 @@ begin
     where p.pronamespace = 'public'::regnamespace and p.proname in (
       'ops_budget_caps', 'ops_budget_reserve', 'ops_book_settlements', 'ops_open_budgets', 'ops_announce_budgets',
       'ops_has_budgets', 'ops_budget_room', 'ops_reserve_budgets', 'ops_free_budget_holds', 'ops_settlement_usd',
-      'ops_settle_budgets', 'ops_list_budgets', 'ops_check_budgets', 'ops_key_bounds', 'ops_step_key', 'ops_key_quota',
+      'ops_settle_budgets', 'ops_list_budgets', 'ops_check_budgets', 'ops_key_bounds', 'ops_plain_quotas', 'ops_step_key', 'ops_key_quota',
       'ops_keep_within_keys', 'ops_free_keys', 'ops_free_key_holds', 'ops_pick_bounded')
   loop
     execute format('drop function if exists %s cascade', v_function.name);

@@ -65,25 +65,26 @@ describe('slots', () => {
 
   test('asks for limited executors apart, and for no more than all of them can take', () => {
     const slots = new Slots(100, [open('a'), open('b'), limited('c', 4), limited('d', 2)]);
-    expect(slots.asks(false)).toEqual([
+    expect(slots.asks('each')).toEqual([
       { executors: ['a', 'b'], limit: 100 },
       { executors: ['c', 'd'], limit: 2 },
     ]);
+    expect(slots.asks('unlimited')).toEqual([{ executors: ['a', 'b'], limit: 100 }]);
   });
 
   test('asks once for all while there is little to do', () => {
     const slots = new Slots(100, [open('a'), limited('c', 4)]);
-    expect(slots.asks(true)).toEqual([{ executors: ['a', 'c'], limit: 4 }]);
-    expect(new Slots(100, [open('a')]).asks(true)).toEqual([{ executors: ['a'], limit: 100 }]);
+    expect(slots.asks('all')).toEqual([{ executors: ['a', 'c'], limit: 4 }]);
+    expect(new Slots(100, [open('a')]).asks('all')).toEqual([{ executors: ['a'], limit: 100 }]);
   });
 
   test('leaves out an executor at its limit, and asks for nothing without a free slot', async () => {
     const slots = new Slots(2, [open('a'), limited('c', 1)]);
     slots.enter('c', () => {});
     await manualClock().settle();
-    expect(slots.asks(false)).toEqual([{ executors: ['a'], limit: 1 }]);
+    expect(slots.asks('each')).toEqual([{ executors: ['a'], limit: 1 }]);
     slots.enter('a', () => {});
-    expect(slots.asks(false)).toEqual([]);
+    expect(slots.asks('each')).toEqual([]);
   });
 });
 

@@ -138,14 +138,22 @@ describe('an idle worker', () => {
 
 describe('a claim', () => {
   const drill = executor(() => null);
-  const registry = createRegistry([drill]);
+  const agent = executor(() => null, {
+    name: 'agent',
+    traits: { idempotent: true, risk: 'low', localLimit: 4 },
+  });
+  const registry = createRegistry([drill, agent]);
   function claimerWith(
-    claimSteps: (args: { limit?: number | undefined }) => Promise<ReturnType<typeof claimed>[]>,
+    claimSteps: (args: {
+      executors: string[];
+      limit?: number | undefined;
+    }) => Promise<ReturnType<typeof claimed>[]>,
+    executors = [drill],
   ) {
     const clock = manualClock(0);
     const { log } = recordingLog();
     const got: number[] = [];
-    const slots = new Slots(3, [drill]);
+    const slots = new Slots(3, executors);
     const claimer = new Claimer({
       port: { claimSteps },
       clock,
@@ -179,6 +187,22 @@ describe('a claim', () => {
     slots.enter('drill', () => {});
     expect(await claimer.tick()).toEqual({ kind: 'blocked' });
     expect(claimer.claimed).toBe(4);
+  });
+
+  test('asks for limited executors that had nothing again after 100 ms, while others keep it busy', async () => {
+    const asked: string[] = [];
+    const { clock, claimer } = claimerWith(
+      async ({ executors }) => {
+        asked.push(executors.join(' '));
+        return executors.includes('drill') ? [claimed()] : [];
+      },
+      [drill, agent],
+    );
+    for (const waitMs of [0, 0, 0, 99, 1]) {
+      await clock.advance(waitMs);
+      await claimer.tick();
+    }
+    expect(asked).toEqual(['drill agent', 'drill', 'agent', 'drill', 'drill', 'drill', 'agent']);
   });
 
   test('counts trust from before it was sent', async () => {
