@@ -51,6 +51,31 @@ describe('policy simulate', () => {
   });
 });
 
+describe('a simulation of schedules', () => {
+  const schedules = {
+    schedules: [
+      { id: 'nightly', cron: '0 3 * * *', time_zone: 'Europe/Berlin', event: { type: 'thing:seen' } },
+      { id: 'off', enabled: false, cron: '* * * * *', event: { type: 'thing:seen' } },
+    ],
+  };
+
+  test('shows the next slots, and what their events would fire', async () => {
+    const draft = { schedules, reaction_matrix: { patterns: [pattern('p')] } };
+    const { schedules: coming } = await json('simulate', JSON.stringify(draft));
+    expect(coming).toMatchObject([{ schedule_id: 'nightly', event_type: 'thing:seen', fires: ['p'] }]);
+    const hours = coming[0].slots.map((slot: string) =>
+      new Date(slot).toLocaleString('en-GB', {
+        timeZone: 'Europe/Berlin',
+        hour: '2-digit',
+        minute: '2-digit',
+      }),
+    );
+    expect(hours).toEqual(['03:00', '03:00', '03:00']);
+    const { stdout } = await run('simulate', JSON.stringify(draft));
+    expect(stdout).toMatch(/nightly\s+in .+ thing:seen +p/);
+  });
+});
+
 describe('policy test', () => {
   test('holds the seed’s own fixtures', async () => {
     const { code, stdout } = await run('test', 'supabase/seed.fixtures.json');

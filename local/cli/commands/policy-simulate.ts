@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { type Coming, comingSlots } from '../../../supabase/client/coming.js';
 import type { OpsPort } from '../../../supabase/client/port.js';
 import { type Simulation, simulate } from '../../../supabase/client/simulation.js';
 import { policyKeys } from '../../../supabase/client/terms.js';
@@ -8,6 +9,7 @@ import type { Bind } from '../command.js';
 import { type Output, table } from '../output.js';
 import { applied, keysOf, type Policies, Recipe, readLive } from '../policy-sources.js';
 import { startProgress } from '../progress.js';
+import { relativeTime } from '../times.js';
 
 type Options = { since: Date; until?: Date; events?: string };
 const Drafts = z.partialRecord(z.enum(policyKeys), z.json());
@@ -37,7 +39,10 @@ export function addSimulate(policy: Command, bind: Bind): void {
             : { since: since.toISOString(), ...(until && { until: until.toISOString() }) }),
           onPage: (seen) => progress.to(seen, seen),
         }).finally(() => progress.end());
-        out.show(simulation, () => render(simulation, out));
+        const schedules = await comingSlots(port, { drafts, now: out.now() });
+        out.show({ ...simulation, schedules }, () =>
+          [render(simulation, out), comingLines(schedules, out)].filter((part) => part !== '').join('\n\n'),
+        );
       }),
     );
 }
@@ -95,6 +100,17 @@ function outcomeLines(live: Side, draft: Side, { paint }: Output): string {
   ];
   const columns = ['proposals', 'by themselves', 'for a person', 'cost at reserves', 'tokens'].map(right);
   return table(['policy', ...columns], [row('live', live), row('draft', draft)], paint);
+}
+
+function comingLines(coming: Coming[], { paint, now }: Output): string {
+  if (coming.length === 0) return '';
+  const rows = coming.map(({ schedule_id, event_type, slots, fires }) => [
+    schedule_id,
+    slots.map((slot) => relativeTime(slot, now())).join(', ') || 'never',
+    event_type,
+    fires.join(', ') || 'nothing',
+  ]);
+  return table(['schedule', 'comes', 'event', 'would fire'], rows, paint);
 }
 
 function changeLines({ differences }: Simulation, { paint }: Output): string {
