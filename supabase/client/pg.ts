@@ -5,14 +5,13 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import pg from 'pg';
 import type { Request } from './call.js';
-import { fromDatabase, OpsError, wasRolledBack } from './errors.js';
+import { fromDatabase, OpsError } from './errors.js';
 import { stringify } from './json-text.js';
 import { type CallOptions, createPort, type OpsPort } from './port.js';
+import { resend } from './resend.js';
 
 /** Supabase ends statements of its API roles after 8 s; a call that has not answered by 10 s will not. */
 const defaultDeadlineMs = 10_000;
-/** Tries of one statement that the server rolled back. Three lost races in a row mean something else is wrong. */
-const maxTries = 4;
 
 export type Database = { port: OpsPort; pool: pg.Pool; close(): Promise<void> };
 
@@ -42,13 +41,10 @@ export function openDatabase(config: pg.PoolConfig): Database {
 }
 
 async function sendWithRetry(pool: pg.Pool, request: Request, options: CallOptions): Promise<unknown[]> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await send(pool, request, options);
-    } catch (error) {
-      if (!wasRolledBack(error) || attempt === maxTries) throw fromDatabase(error);
-      await wait(Math.random() * 20 * 2 ** attempt);
-    }
+  try {
+    return await resend(() => send(pool, request, options));
+  } catch (error) {
+    throw fromDatabase(error);
   }
 }
 

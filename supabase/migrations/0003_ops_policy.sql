@@ -1237,7 +1237,8 @@ comment on function public.ops_query_comments(text) is
 
 create or replace function public.ops_refresh_patterns(p_matrix jsonb, p_revision bigint) returns void
 language sql set search_path = '' as $$
-  delete from public.ops_policy_patterns;
+  -- Where there is nothing to say: Supabase refuses to its API login a delete without one.
+  delete from public.ops_policy_patterns where true;
   insert into public.ops_policy_patterns
     (pattern_id, revision, position, name, types, likes, system_likes, sources, tags, where_path, probability, cooldown_minutes,
      cooldown_key, limit_count, limit_minutes, limit_key, dedupe_key, canary, template, leaves)
