@@ -19,6 +19,7 @@ begin
     when 'breakers' then return public.ops_check_breakers();
     when 'sweep' then return public.ops_sweep();
     when 'archive' then return public.ops_archive_some();
+    when 'alerts' then return public.ops_raise_alerts();
   end case;
 exception when others then
   return jsonb_build_object('failure', jsonb_build_object('phase', p_phase,
@@ -97,7 +98,7 @@ comment on function public.ops_check_breakers() is
 
 create or replace function public.ops_phases(p_switches jsonb) returns text[]
 language sql stable set search_path = '' as $$
-  select array(select p.phase from unnest(array['events', 'reactions', 'gates', 'approvals', 'schedules', 'leases', 'stale', 'breakers', 'sweep', 'archive']) with ordinality p(phase, n)
+  select array(select p.phase from unnest(array['events', 'reactions', 'gates', 'approvals', 'schedules', 'leases', 'stale', 'breakers', 'sweep', 'archive', 'alerts']) with ordinality p(phase, n)
     where not (coalesce(public.ops_switch_mode(p_switches, 'all'), public.ops_switch_mode(p_switches, 'heartbeat'), 'run') in ('drain', 'halt')
         and p.phase in ('events', 'reactions', 'gates', 'approvals', 'schedules', 'archive'))
       and not (coalesce(public.ops_switch_mode(p_switches, 'reactions'), 'run') in ('drain', 'halt') and p.phase = 'reactions')
@@ -138,7 +139,7 @@ begin
   return v_answer;
 end $$;
 comment on function public.ops_heartbeat(integer, integer, numeric, text, uuid) is
-  'One round: decide events, process reactions, gate again, expire approvals, fire schedules, recover expired leases and stale steps, open breakers, sweep, archive. Answers the counts, failures, and more: call again until it is false, passing beat_id on. Source reactive leaves no row, and raises the wake-up flag for events when nothing is left. Any number at once equal one.';
+  'One round: decide events, process reactions, gate again, expire approvals, fire schedules, recover expired leases and stale steps, open breakers, sweep, archive, raise alerts. Answers the counts, failures, and more: call again until it is false, passing beat_id on. Source reactive leaves no row, and raises the wake-up flag for events when nothing is left. Any number at once equal one.';
 
 create or replace function public.ops_beat_counts(p_phases jsonb) returns jsonb
 language sql immutable set search_path = '' as $$

@@ -81,7 +81,7 @@ create table if not exists public.ops_rates (
   ends_at timestamptz not null
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 200);
 comment on table public.ops_rates is 'What was taken of each rate in its window.';
-comment on column public.ops_rates.bucket is 'auth:<digest of the client''s address> for keys that opened nothing, ingest:<label> for events sent.';
+comment on column public.ops_rates.bucket is 'auth:<digest of the client''s address> for keys that opened nothing, ingest:<label> for events sent, webhook:<source> for deliveries that were refused.';
 comment on column public.ops_rates.used is 'Taken in this window; never over the limit.';
 comment on column public.ops_rates.ends_at is 'End of the window; it begins with the first one taken.';
 create index if not exists ops_rates_end on public.ops_rates (ends_at);

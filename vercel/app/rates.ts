@@ -15,6 +15,10 @@ import { Refusal } from './problem.js';
 export const wrongKeysPerMinute = 30;
 const windowSeconds = 60;
 const countDeadlineMs = 2_000;
+/** The alert counts per hour. */
+const refusalWindowSeconds = 3_600;
+/** The largest number the column takes: a count, not a bound. */
+const uncapped = 2_147_483_647;
 /** Addresses that an instance remembers as over their limit. */
 const mostRemembered = 10_000;
 
@@ -23,6 +27,8 @@ export type Rates = {
   countWrongKey(c: AppContext): Promise<void>;
   /** Throws 429 `OPS_019` when this sender is over its limit. */
   takeIngest(label: string): Promise<void>;
+  /** Counts a delivery that was refused for what it is, for the alert `webhook_failures`. Bounds nothing, never throws. */
+  countRefusedDelivery(source: string, refusal: unknown): Promise<void>;
 };
 
 type Deps = Pick<AppDeps, 'port' | 'env' | 'log' | 'now' | 'clientAddress'>;
@@ -51,6 +57,18 @@ export function createRates({ port, env, log, now, clientAddress }: Deps): Rates
     },
     takeIngest: (label) =>
       take(`ingest:${label}`, env.OPS_INGEST_PER_MINUTE, 'this sender is over its requests per minute'),
+    async countRefusedDelivery(source, refusal) {
+      const { status } = fromDatabase(refusal);
+      if (status < 400 || status >= 500 || status === 429) return;
+      await port
+        .takeRate(
+          { bucket: `webhook:${source}`, limit: uncapped, windowSeconds: refusalWindowSeconds },
+          { deadlineMs: countDeadlineMs },
+        )
+        .catch((error: unknown) => {
+          log.warn({ event: 'http.refused_delivery_not_counted', code: fromDatabase(error).code });
+        });
+    },
   };
 }
 

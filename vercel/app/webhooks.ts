@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { OpsError } from '../../supabase/client/errors.js';
+import type { SentEvent } from '../../supabase/client/schemas/inputs.js';
 import type { Door } from './auth.js';
 import { decode, parseText, readBytes, requireJson } from './body.js';
 import type { AppContext, AppDeps } from './deps.js';
@@ -13,6 +14,7 @@ import { exactText } from './exact.js';
 import { checkInput } from './input.js';
 import { Refusal } from './problem.js';
 import { answerReceipts, Receipted } from './receipts.js';
+import { inTrace } from './trace-context.js';
 import { alertmanager } from './webhooks/alertmanager.js';
 import { bearer } from './webhooks/bearer.js';
 import { github } from './webhooks/github.js';
@@ -60,17 +62,34 @@ export function receiveWebhook(deps: AppDeps, door: Door): Endpoint {
   const { port, env } = deps;
   return described(spec, async (c) => {
     const sender = senderOf(c.req.param('source') ?? '', env);
-    const delivery = await believe(c, sender, { ...deps, door });
-    const text = decode(delivery.body);
-    const payload = checkInput(Payload, parseText(text, sender.scheme.limits(env).maxKeys));
-    const event = sender.scheme.toEvents(delivery, payload);
-    const exact = exactText(text);
-    const events = [event]
-      .flat()
-      .map((one) => (exact !== undefined && one.data === payload ? { ...one, data: exact } : one));
-    const receipts = await port.emitEvents({ events }, { deadlineMs: storeDeadlineMs });
-    return answerReceipts(c, receipts, { single: !Array.isArray(event), ifNew: 202 });
+    const { events, single } = await read(c, sender, { ...deps, door }).catch(async (refusal: unknown) => {
+      // Only of sources that somebody has set up: anybody may make up names and keys.
+      if (sender.secrets.length > 0) await door.rates.countRefusedDelivery(sender.name, refusal);
+      throw refusal;
+    });
+    const receipts = await port.emitEvents(
+      { events: inTrace(c.req.raw.headers, events) },
+      { deadlineMs: storeDeadlineMs },
+    );
+    return answerReceipts(c, receipts, { single, ifNew: 202 });
   });
+}
+
+/** What a delivery says, once its sender has proved itself. */
+async function read(
+  c: AppContext,
+  sender: Sender,
+  parts: Parts,
+): Promise<{ events: SentEvent[]; single: boolean }> {
+  const delivery = await believe(c, sender, parts);
+  const text = decode(delivery.body);
+  const payload = checkInput(Payload, parseText(text, sender.scheme.limits(parts.env).maxKeys));
+  const event = sender.scheme.toEvents(delivery, payload);
+  const exact = exactText(text);
+  const events = [event]
+    .flat()
+    .map((one) => (exact !== undefined && one.data === payload ? { ...one, data: exact } : one));
+  return { events, single: !Array.isArray(event) };
 }
 
 function senderOf(name: string, env: ControlEnv): Sender {
