@@ -58,13 +58,19 @@ const pricePair = text.regex(
   /^\d{1,6}(\.\d{1,9})?\/\d{1,6}(\.\d{1,9})?$/,
   'must be the prices of input and output, such as 0.15/0.60',
 );
+/** As the OpenTelemetry specification writes headers: name=value pairs, percent-encoded, with commas between. */
+const headerList = text.regex(
+  /^[^=,\s]+=([^,%]|%[0-9A-Fa-f]{2})*( *, *[^=,\s]+=([^,%]|%[0-9A-Fa-f]{2})*)*$/,
+  'must be name=value pairs with commas between them',
+);
 /** Node's timers end at 2^31 ms; a day is the longest anyone needs. */
 const minutesPerDay = 1440;
 
 /** Every variable that code reads. `.env.example` lists the same ones with the same defaults. */
 export const Environment = z.object({
   DATABASE_URL: text.regex(/^postgres(ql)?:\/\//, 'must start with postgresql://').optional(),
-  SUPABASE_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) address' }).optional(),
+  SUPABASE_URL: webAddress.optional(),
+  SUPABASE_SERVICE_ROLE_KEY: token(20).optional(),
   OPS_DATA_DIR: text.default('.ops-loop'),
 
   OPS_API_KEY: token(32).optional(),
@@ -125,6 +131,10 @@ export const Environment = z.object({
   OPS_OPENCLAW_PATH: text.optional(),
   OPS_OPENCLAW_CONFIG: absolutePath.optional(),
   OPS_OPENCLAW_STATE_DIR: absolutePath.optional(),
+
+  OTEL_EXPORTER_OTLP_ENDPOINT: webAddress.optional(),
+  OTEL_EXPORTER_OTLP_HEADERS: headerList.optional(),
+  SENTRY_DSN: webAddress.optional(),
 
   OPS_ENVIRONMENT: text.max(100).optional(),
   OPS_LOG_LEVEL: z.enum(logLevels, { error: `must be one of ${logLevels.join(', ')}` }).default('info'),

@@ -1,6 +1,6 @@
 /** The log of worker and server: JSON lines on stderr, or short ones for a person at a terminal. */
 import { styleText } from 'node:util';
-import { type DestinationStream, type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
 
 const levelNames: Record<number, string> = {
   10: 'trace',
@@ -16,6 +16,7 @@ const redact = [
   'err.detail',
   'password',
   'DATABASE_URL',
+  'SUPABASE_SERVICE_ROLE_KEY',
   'OPS_API_KEY',
   'CRON_SECRET',
   'headers.authorization',
@@ -24,10 +25,20 @@ const redact = [
 export function createLogger(
   level: string,
   stream: DestinationStream & { isTTY?: boolean } = process.stderr,
+  /** Is shown the fields of each line of level error or fatal. */
+  onError?: (fields: unknown) => void,
 ): Logger {
-  const options = { level, redact, base: null };
-  return stream.isTTY === true ? pino(options, readable(stream)) : pino({ level, redact }, stream);
+  const options = { level, redact, ...(onError && { hooks: { logMethod: watch(onError) } }) };
+  return stream.isTTY === true ? pino({ ...options, base: null }, readable(stream)) : pino(options, stream);
 }
+
+type LogMethod = NonNullable<NonNullable<LoggerOptions['hooks']>['logMethod']>;
+
+const watch = (onError: (fields: unknown) => void): LogMethod =>
+  function logMethod(given, method, level) {
+    if (level >= 50) onError(given[0]);
+    method.apply(this, given);
+  };
 
 function readable(stream: DestinationStream): DestinationStream {
   return { write: (line) => stream.write(`${readableLine(JSON.parse(line))}\n`) };

@@ -3,12 +3,14 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { OpsPort } from '../supabase/client/port.js';
+import { maxRows } from '../supabase/client/supabase.js';
 import { type LocalBeat, startLocalBeat } from './beat.js';
 import { type ChosenDatabase, dataRoot } from './database.js';
 import { type Environment, variableOf, variablesNamed } from './env.js';
 import { loadRegistry } from './executors/registry.js';
 import type { Secrets } from './secrets.js';
 import { createApp, parseWebhooks, type RunningServer, socketAddress, startServer } from './server.js';
+import { tracedPort } from './tracing/traced-port.js';
 import { listenOver } from './worker/listener.js';
 import { startWorker, type Worker } from './worker/worker.js';
 
@@ -26,6 +28,8 @@ export type LoopOptions = {
   /** When to beat, as a cron line; without one only reactive beats take place. */
   cron?: string;
   print: (line: string) => void;
+  /** Reports an error that nobody expected. */
+  reportError?: (thrown: unknown, where: string) => Promise<void>;
   /** Aborting it stops the worker, also while it still waits for its database. */
   signal?: AbortSignal;
 };
@@ -60,11 +64,18 @@ export async function startLoop(options: LoopOptions): Promise<RunningLoop> {
   }
 }
 
-function startControlPlane({ env, secrets, port, log, httpPort }: LoopOptions): Promise<RunningServer> {
+function startControlPlane({
+  env,
+  secrets,
+  port,
+  log,
+  httpPort,
+  reportError,
+}: LoopOptions): Promise<RunningServer> {
   const now = () => new Date();
   const webhooks = parseWebhooks(variablesNamed('OPS_WEBHOOK_'));
   const control = { ...env, ...secrets, webhooks };
-  const app = createApp({ port, env: control, log, now, clientAddress: socketAddress });
+  const app = createApp({ port, env: control, log, now, clientAddress: socketAddress, reportError });
   return startServer({ app, host: env.OPS_HOST, port: httpPort });
 }
 
@@ -78,15 +89,20 @@ export async function workerOptions({
   signal,
 }: Omit<LoopOptions, 'secrets' | 'httpPort'>) {
   return {
-    port,
+    // With traces on, every step has a context to hand on.
+    port: env.OTEL_EXPORTER_OTLP_ENDPOINT === undefined ? port : tracedPort(port),
     log,
     print,
     signal,
     database: { host: chosen.host, name: chosen.database },
     name: env.OPS_WORKER_NAME,
     registry: await loadRegistry(env.OPS_EXECUTORS),
-    listen: chosen.direct ? listenOver(chosen.config) : undefined,
-    concurrency: env.OPS_WORKER_CONCURRENCY,
+    listen: chosen.kind !== 'supabase' && chosen.direct ? listenOver(chosen.config) : undefined,
+    // An answer of the API ends after so many rows: claims and renewals are of one row per step.
+    concurrency: Math.min(
+      env.OPS_WORKER_CONCURRENCY,
+      chosen.kind === 'supabase' ? maxRows : Number.MAX_SAFE_INTEGER,
+    ),
     leaseMinutes: env.OPS_STEP_LEASE_MINUTES,
     shutdownGraceSeconds: env.OPS_SHUTDOWN_GRACE_SECONDS,
     workspace: join(dataRoot(env), 'workspace'),

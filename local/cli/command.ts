@@ -20,6 +20,7 @@ export function binder(finish: (code: ExitCode) => void): Bind {
       try {
         finish((await handler(context, ...given)) ?? exitCodes.ok);
       } catch (thrown) {
+        await context.failed(thrown);
         const error = asOpsError(thrown);
         out.fail(error);
         finish(exitCodeOf(error.code));

@@ -1,7 +1,10 @@
 /** The commands in the order that `--help` lists them. */
 import type { AddCommand } from './command.js';
+import { addAlerts } from './commands/alerts.js';
 import { addApprove } from './commands/approve.js';
 import { addArchive } from './commands/archive.js';
+import { addBackup } from './commands/backup.js';
+import { addBenchmark } from './commands/benchmark.js';
 import { addBudgets } from './commands/budgets.js';
 import { addDemo } from './commands/demo.js';
 import { addDlq } from './commands/dlq.js';
@@ -18,10 +21,12 @@ import { addPropose } from './commands/propose.js';
 import { addRadar } from './commands/radar.js';
 import { addReject } from './commands/reject.js';
 import { addReplay } from './commands/replay.js';
+import { addRestore } from './commands/restore.js';
 import { addResume } from './commands/resume.js';
 import { addRetry } from './commands/retry.js';
 import { addSchedules } from './commands/schedules.js';
 import { addSignIn } from './commands/sign-in.js';
+import { addSmoke } from './commands/smoke.js';
 import { addStart } from './commands/start.js';
 import { addStatus } from './commands/status.js';
 import { addTrace } from './commands/trace.js';
@@ -46,6 +51,7 @@ const commands: AddCommand[] = [
   addApprove,
   addReject,
   addStatus,
+  addAlerts,
   addBudgets,
   addSchedules,
   addWhy,
@@ -60,6 +66,10 @@ const commands: AddCommand[] = [
   addPolicy,
   addKeys,
   addArchive,
+  addBackup,
+  addRestore,
+  addSmoke,
+  addBenchmark,
 ];
 
 export const addCommands: AddCommand = (program, bind) => {

@@ -1,15 +1,14 @@
 /** What every command gets: its output, the environment, and a connection that is closed when it ends. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { OpsError } from '../../supabase/client/errors.js';
-import type { Database } from '../../supabase/client/pg.js';
 import type { OpsPort } from '../../supabase/client/port.js';
-import { type ChosenDatabase, chooseDatabase, openChosen } from '../database.js';
+import { type ChosenDatabase, chooseDatabase, type OpenDatabase, openChosen } from '../database.js';
 import { type Environment, readEnvironment } from '../env.js';
 import type { Output } from './output.js';
 
 const goodbyeMs = 500;
 
-export type Connected = { port: OpsPort; database: Database; chosen: ChosenDatabase };
+export type Connected = { port: OpsPort; database: OpenDatabase; chosen: ChosenDatabase };
 
 export type Context = {
   out: Output;
@@ -19,12 +18,15 @@ export type Context = {
   connect(options?: { startEmbedded?: boolean; max?: number }): Promise<Connected>;
   /** Something to undo when the command ends, whichever way; last one first. */
   atEnd(undo: () => Promise<void>): void;
+  /** Somebody to tell what the command throws. */
+  atFailure(tell: (thrown: unknown) => Promise<void>): void;
 };
 
-export type OpenContext = Context & { close(): Promise<void> };
+export type OpenContext = Context & { close(): Promise<void>; failed(thrown: unknown): Promise<void> };
 
 export function openContext(commandName: string, out: Output): OpenContext {
   const undos: (() => Promise<void>)[] = [];
+  const told: ((thrown: unknown) => Promise<void>)[] = [];
   let environment: Environment | undefined;
   const env = (): Environment => {
     environment ??= readEnvironment();
@@ -41,7 +43,11 @@ export function openContext(commandName: string, out: Output): OpenContext {
   const close = async (): Promise<void> => {
     for (const undo of undos.splice(0).reverse()) await undo();
   };
-  return { out, env, connect, atEnd: (undo) => undos.push(undo), close };
+  const failed = async (thrown: unknown): Promise<void> => {
+    for (const tell of told) await tell(thrown);
+  };
+  const atFailure: Context['atFailure'] = (tell) => told.push(tell);
+  return { out, env, connect, atEnd: (undo) => undos.push(undo), atFailure, failed, close };
 }
 
 /** A call that cannot be carried out as written: exit code 2. */

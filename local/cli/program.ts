@@ -1,8 +1,6 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { OpsError } from '../../supabase/client/errors.js';
-import { projectRoot } from '../env.js';
+import { packageVersion } from '../version.js';
 import { binder } from './command.js';
 import { addCommands } from './commands.js';
 import { type ExitCode, exitCodeHelp, exitCodes } from './exit-codes.js';
@@ -50,8 +48,4 @@ export function usageProblem(message: string): OpsError {
   const hint =
     suggestion?.replace(/^\((.*)\)$/, '$1') ?? 'Run `ops-loop --help`, or `ops-loop <command> --help`.';
   return new OpsError('OPS_011', what, { hint });
-}
-
-function packageVersion(): string {
-  return (JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as { version: string }).version;
 }

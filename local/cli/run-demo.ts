@@ -1,5 +1,5 @@
 import { parseConnection } from '../../supabase/client/connection.js';
-import { type ChosenDatabase, dataRoot, openChosen } from '../database.js';
+import { dataRoot, openChosen, type SqlDatabase } from '../database.js';
 import { type DemoProgress, type DemoStage, runDemo } from '../demo/demo.js';
 import { startModelServer } from '../demo/model.js';
 import { modelEnvironment, playRole } from '../demo/roles.js';
@@ -56,7 +56,7 @@ export async function demo(context: Context): Promise<ExitCode> {
   return report.ok ? exitCodes.ok : exitCodes.failed;
 }
 
-async function startThrowAway({ dataDir }: Room): Promise<ChosenDatabase> {
+async function startThrowAway({ dataDir }: Room): Promise<SqlDatabase> {
   const { url, stop } = await startEmbedded({ dataDir });
   const connection = parseConnection(url);
   const config = { ...connection.config, application_name: 'ops-loop demo' };

@@ -6,9 +6,11 @@ import { createLogger } from '../logger.js';
 import { type RunningLoop, startLoop } from '../loop.js';
 import { type ProvidedSecrets, provideSecrets } from '../secrets.js';
 import { signInUrl } from '../server.js';
+import { startTracing } from '../tracing/tracing.js';
 import type { Worker } from '../worker/worker.js';
 import { bringUpToDate } from './commands/migrate.js';
 import type { Connected, Context } from './context.js';
+import { watchErrors } from './error-watch.js';
 import { listenForStop, whenAborted } from './signals.js';
 
 export type StartFlags = { samples?: boolean };
@@ -19,17 +21,22 @@ export async function start(context: Context, { samples = false }: StartFlags): 
   const connected = await connect({ startEmbedded: true, max: 20 });
   const { chosen, port } = connected;
   out.note(`starting on database ${chosen.label}${chosen.kind === 'embedded' ? ', embedded' : ''}`);
-  await bringUpToDate(context, chosen);
+  if (chosen.kind === 'supabase') out.note('migrations need DATABASE_URL; the schema is taken as it is');
+  else await bringUpToDate(context, chosen);
   const provided = await provideSecrets(env, dataRoot(env));
   const { secrets } = provided;
-  const log = createLogger(env.OPS_LOG_LEVEL);
+  const watch = watchErrors(context, env, 'start');
+  const log = createLogger(env.OPS_LOG_LEVEL, undefined, watch?.onErrorLine);
   const cron = env.OPS_HEARTBEAT_CRON;
   const print = (line: string): void => out.note(line);
   const stopping = listenForStop(log);
   const { signal } = stopping;
+  const tracing = await startTracing(env, { port, log });
+  if (tracing !== undefined) atEnd(tracing.stop);
   const loop = await startLoop({
     ...{ env, secrets, chosen, port, log, cron, print, signal },
     httpPort: env.OPS_PORT,
+    ...(watch && { reportError: watch.report }),
   });
   atEnd(loop.stop);
   stopping.attach(loop.worker);
@@ -78,8 +85,8 @@ function announce(
 }
 
 /** The embedded database belongs to whoever runs this; the password of another one is not ours to print. */
-const psqlLine = ({ kind, url }: ChosenDatabase): string[] =>
-  kind === 'embedded' ? [`psql       psql '${url}'`] : [];
+const psqlLine = (chosen: ChosenDatabase): string[] =>
+  chosen.kind === 'embedded' ? [`psql       psql '${chosen.url}'`] : [];
 
 async function offerSamples({ out }: Context, { port }: Connected): Promise<void> {
   const { events } = await port.status();

@@ -1,7 +1,9 @@
 import { createLogger } from '../logger.js';
 import { beatSizes, workerOptions } from '../loop.js';
+import { startTracing } from '../tracing/tracing.js';
 import { startWorker } from '../worker/worker.js';
 import { type Context, usageError } from './context.js';
+import { watchErrors } from './error-watch.js';
 import { listenForStop } from './signals.js';
 
 export type WorkerFlags = {
@@ -18,8 +20,11 @@ export async function runWorker(context: Context, flags: WorkerFlags): Promise<u
   const env = { ...context.env(), ...settingsOf(flags) };
   const { port, chosen } = await connect();
   const print = (line: string): void => out.show({ message: line }, () => line);
-  const log = createLogger(env.OPS_LOG_LEVEL);
+  const watch = watchErrors(context, env, 'worker');
+  const log = createLogger(env.OPS_LOG_LEVEL, undefined, watch?.onErrorLine);
   const stopping = listenForStop(log);
+  const tracing = await startTracing(env, { port, log });
+  if (tracing !== undefined) context.atEnd(tracing.stop);
   const worker = await startWorker({
     ...(await workerOptions({ env, chosen, port, log, print, signal: stopping.signal })),
     once: flags.once ?? false,

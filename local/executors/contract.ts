@@ -64,6 +64,11 @@ export type StepContext<P = unknown> = {
   /** The fence of this attempt, for calls that name the step they are made for. */
   readonly leaseEpoch: number;
   readonly role: string | null;
+  /**
+   * W3C trace context of this attempt, for calls that it makes. Undefined when neither the sender of the event gave one
+   * nor this worker exports traces.
+   */
+  readonly traceparent?: string | undefined;
   readonly log: Logger;
   /** Says how far it is, 0 to 1. */
   progress(fraction: number, note?: string): void;

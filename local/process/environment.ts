@@ -12,6 +12,13 @@ export function listedEnvironment(extra: Record<string, string> = {}): Record<st
   return { PATH: defaultPath, ...own, ...extra };
 }
 
+/** The trace that a program's own spans belong to, in the variable that OpenTelemetry's tools read it from. */
+export const traceVariable = ({
+  traceparent,
+}: {
+  traceparent?: string | undefined;
+}): Record<string, string> => (traceparent === undefined ? {} : { TRACEPARENT: traceparent });
+
 /** Settings and keys of the loop itself: with these a program could talk to its database or endpoint. */
 const own =
   /^(DATABASE_URL|PG[A-Z]+|SUPABASE_\w+|OPS_\w+|VERCEL_\w+|CRON_SECRET|\w+_WEBHOOK_SECRET(_PREVIOUS)?)$/;

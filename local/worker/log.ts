@@ -32,6 +32,8 @@ export const logEvents = [
   'heartbeat.beat',
   'model.reset',
   'model.report_failed',
+  'trace.dropped',
+  'trace.failed',
   'loop.failed',
 ] as const;
 export type LogEvent = (typeof logEvents)[number];

@@ -10,6 +10,7 @@ import {
   type StepEvent,
 } from '../executors/contract.js';
 import { type Json, type NotJson, storable, toJson } from '../executors/json.js';
+import { traceparentOf } from '../tracing/traceparent.js';
 import type { Attempt } from './attempt.js';
 import { write } from './log.js';
 
@@ -64,6 +65,9 @@ export class Scope implements StepContext {
   }
   get role(): string | null {
     return this.#attempt.step.role;
+  }
+  get traceparent(): string | undefined {
+    return traceparentOf(this.#attempt.step);
   }
   get workspace(): string {
     return this.#around.workspace;

@@ -438,6 +438,13 @@ export const calls = {
   ),
   status: call('ops_status', {}, value(out.Status)),
   health: call('ops_health', {}, value(out.Health)),
+  alerts: call('ops_alerts', {}, rows(out.Alert)),
+  metrics: call('ops_metrics', {}, rows(out.Metric)),
+  recordBackup: call(
+    'ops_record_backup',
+    { backup: arg.jsonb(document).orDefault },
+    value(out.RecordedBackup),
+  ),
   checkInvariants: call(
     'ops_check_invariants',
     { cheap: arg.boolean.orDefault },
@@ -464,6 +471,10 @@ export const calls = {
   getStep: call('ops_get_step', { id: arg.uuid }, value(out.Step)),
   listPolicies: call('ops_list_policies', {}, rows(out.Policy)),
   listChanges: call('ops_list_changes', { since: arg.timestamp, limit: arg.int.orDefault }, rows(out.Change)),
+
+  // what has ended, for OpenTelemetry
+  takeSpans: call('ops_take_spans', { limit: arg.int.orDefault }, value(out.TakenSpans)),
+  traceContexts: call('ops_trace_contexts', { missions: arg.uuids }, rows(out.TraceContext)),
 
   schemaVersion: call('ops_schema_version', {}, value(z.string())),
 };

@@ -72,6 +72,29 @@ export const radarViews = [...radarStages, 'open'] as const;
 export const radarSorts = ['score', 'recent', 'new', 'mentions'] as const;
 /** Of a model provider, as one worker sees it; `open` and `half_open` are its breaker's. */
 export const llmStates = ['closed', 'open', 'half_open', 'limited', 'refused'] as const;
+export const alertLevels = ['ok', 'warning', 'critical'] as const;
+/** What the policy `alerts` may name; `ops_alert_rules()` has their thresholds, and a test compares the two. */
+export const alertNames = [
+  'heartbeat_failures',
+  'heartbeat_age',
+  'idle_worker',
+  'event_to_proposal',
+  'mission_success',
+  'dead_letters_per_hour',
+  'dead_letters_per_day',
+  'open_events',
+  'queued_steps',
+  'oldest_proposal',
+  'proposals_per_hour',
+  'step_duration',
+  'llm_latency',
+  'llm_errors',
+  'llm_cost',
+  'database_connections',
+  'webhook_failures',
+  'key_age',
+  'backup_age',
+] as const;
 export const policyKeys = [
   'reaction_matrix',
   'auto_approve',
@@ -107,6 +130,7 @@ export type RiskLevel = (typeof riskLevels)[number];
 export type SwitchMode = (typeof switchModes)[number];
 export type KeyScope = (typeof keyScopes)[number];
 export type PolicyKey = (typeof policyKeys)[number];
+export type AlertLevel = (typeof alertLevels)[number];
 
 /** Channels a `LISTEN` may hear. A notification is a hint: whoever hears it looks, nobody relies on it. */
 export const wakeChannels = { steps: 'ops_steps', events: 'ops_events' } as const;

@@ -29,7 +29,6 @@ create or replace function public.ops_create_missions(p_ids uuid[]) returns inte
 language plpgsql set search_path = '' as $$
 declare
   v_now timestamptz := public.ops_clock();
-  v_count integer;
   v_look uuid[];
 begin
   if coalesce(cardinality(p_ids), 0) = 0 then
@@ -65,7 +64,7 @@ begin
     from step s left join need on need.id = s.id
     cross join lateral (select public.ops_step_leaves(s.leaves, s.n) as leaves) l
     returning id, status, pending_needs)
-  select count(*), array_agg(s.id) filter (where s.status = 'blocked' and s.pending_needs = 0) into v_count, v_look from stored s;
+  select array_agg(s.id) filter (where s.status = 'blocked' and s.pending_needs = 0) into v_look from stored s;
   if v_look is not null then
     perform public.ops_ready_steps(v_look);
   end if;

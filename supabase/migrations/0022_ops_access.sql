@@ -52,6 +52,8 @@ language sql immutable set search_path = '' as $$
     ('ops_report_llm', array['service_role', 'ops_worker']), ('ops_llm_health', array['service_role']), ('ops_reset_llm', array['service_role']),
     ('ops_list_missions', array['service_role']), ('ops_get_mission', array['service_role']), ('ops_get_step', array['service_role']),
     ('ops_list_policies', array['service_role']), ('ops_list_changes', array['service_role']),
+    ('ops_take_spans', array['service_role', 'ops_worker']), ('ops_trace_contexts', array['service_role', 'ops_worker']),
+    ('ops_alerts', array['service_role']), ('ops_metrics', array['service_role']), ('ops_record_backup', array['service_role']),
     ('ops_schema_version', array['service_role', 'ops_worker'])
 $$;
 comment on function public.ops_grant_list() is 'Which functions the roles of Ops-Loop may call. These run as definer; every other function is for the owner alone.';

@@ -56,6 +56,8 @@ const routes: [method: string, path: string, who: keyof typeof access][] = [
   ['POST', '/api/ops/llm/reset', 'operator'],
   ['POST', '/api/ops/llm/check', 'operator'],
   ['GET', '/api/ops/status', 'viewer'],
+  ['GET', '/api/ops/alerts', 'viewer'],
+  ['GET', '/api/ops/metrics', 'viewer'],
   ['GET', '/api/ops/why/:id', 'viewer'],
   ['GET', '/api/ops/trace/:id', 'viewer'],
   ['GET', '/api/ops/overview', 'viewer'],
@@ -142,7 +144,8 @@ const ask = async ({ app }: Instance, method: string, path: string, headers: Hea
   const sent = { 'Content-Type': 'application/json', ...headers };
   const asked = path.replace(':id', someId).replace(':key', 'auto_approve');
   const response = await app.request(asked, { method, headers: sent, ...body });
-  if (response.headers.get('content-type')?.startsWith('text/event-stream')) {
+  // The stream, and the metrics.
+  if (response.headers.get('content-type')?.startsWith('text/')) {
     await response.body?.cancel();
     return { status: response.status, code: undefined };
   }

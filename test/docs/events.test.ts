@@ -146,8 +146,17 @@ describe('the events that the loop raises', () => {
     for (const _ of [1, 2, 3]) await runMission('fails');
     await engine.beat();
   };
+  const alarm = async (): Promise<void> => {
+    const key = { prefix: 'ops_viewer_0a1b2c3d', hash: '0'.repeat(64) };
+    await engine.port.createKey({ label: 'young', scope: 'viewer', ...key });
+    for (const days of [0, 1_000, 1_000]) {
+      await engine.setPolicy('alerts', { rules: { key_age: { warning: days, critical: 2_000 } } });
+      await advanceClock(engine.db.sql, '4 minutes');
+      await engine.beat();
+    }
+  };
   const collect = async (): Promise<Seen> => {
-    for (const stage of [steps, money, radar, clock, people, chains, trouble]) await stage();
+    for (const stage of [steps, money, radar, clock, people, chains, trouble, alarm]) await stage();
     return engine.db.sql("select type, data from ops_agent_events where source = 'ops-loop'");
   };
 

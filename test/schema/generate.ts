@@ -1,7 +1,7 @@
 /**
  * `npm run generate` writes 0004_ops_schemas.sql: the JSON Schemas of policies and templates, and the registry rows of
- * the built-in executors, from the zod schemas; then schema.txt, from a database that has all migrations.
- * `generated.test.ts` and `dump.test.ts` fail when a file is stale.
+ * the built-in executors, from the zod schemas; then, from a database that has all migrations, schema.txt, and the rules
+ * and the dashboard of docs/monitoring. `generated.test.ts`, `dump.test.ts` and `metrics.test.ts` fail when a file is stale.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { relative } from 'node:path';
@@ -17,6 +17,7 @@ import { policies } from '../../supabase/client/schemas/policies.js';
 import { builtinExecutors, policyKeys, type RiskLevel } from '../../supabase/client/terms.js';
 import { startTestCluster } from '../support/cluster.js';
 import { dumpPath, dumpSchema } from './dump.js';
+import { monitoringFiles } from './monitoring.js';
 
 type Schema = { [keyword: string]: unknown };
 type Traits = { idempotent: boolean; risk: RiskLevel; localLimit: number | null; touches: string[] };
@@ -137,13 +138,15 @@ async function writeIfStale(path: string, text: string): Promise<void> {
   process.stdout.write(`${before === text ? 'unchanged' : 'written'}: ${relative(projectRoot, path)}\n`);
 }
 
-async function dumpFresh(): Promise<string> {
+/** The texts of the files that a migrated database decides on, by path. */
+async function dumpFresh(): Promise<[path: string, text: string][]> {
   const cluster = await startTestCluster();
   const client = new Client({ connectionString: cluster.url });
   try {
     await migrate(cluster.url);
     await client.connect();
-    return await dumpSchema(async (text) => (await client.query(text)).rows);
+    const sql = async (text: string) => (await client.query(text)).rows;
+    return [[dumpPath, await dumpSchema(sql)], ...(await monitoringFiles(sql))];
   } finally {
     await client.end();
     await cluster.stop();
@@ -152,5 +155,5 @@ async function dumpFresh(): Promise<string> {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   await writeIfStale(migrationPath, generate());
-  await writeIfStale(dumpPath, await dumpFresh());
+  for (const [path, text] of await dumpFresh()) await writeIfStale(path, text);
 }

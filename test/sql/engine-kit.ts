@@ -4,10 +4,11 @@
  */
 import type { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
-import { type Database, openDatabase } from '../../supabase/client/pg.js';
+import type { OpenDatabase } from '../../local/database.js';
 import type { OpsPort } from '../../supabase/client/port.js';
 import type { BeatRound, ClaimedStep } from '../../supabase/client/schemas/rows.js';
 import type { FailureOutcome, StepStatus } from '../../supabase/client/terms.js';
+import { openAdapter } from '../support/adapter.js';
 import { setClock } from '../support/clock.js';
 import { type DatabaseOptions, type TestDatabase, useDatabase } from '../support/database.js';
 import { until } from '../support/until.js';
@@ -50,6 +51,8 @@ const openPolicies: Record<string, Json> = {
   },
   proposal_caps: {},
   worker_policy: {},
+  // Else the events of a beat would depend on how much a test leaves open.
+  alerts: { enabled: false },
 };
 
 const tables = [
@@ -85,14 +88,14 @@ export type Engine = ReturnType<typeof useEngine>;
 
 export function useEngine(options: DatabaseOptions = {}) {
   const db = useDatabase(options);
-  let opened: Database | undefined;
+  let opened: OpenDatabase | undefined;
   const port = (): OpsPort => {
     if (opened === undefined) throw new Error('the port is open from beforeAll to afterAll only');
     return opened.port;
   };
   beforeAll(async () => {
     // Two files at a time share a server of a hundred connections.
-    opened = openDatabase({ connectionString: db.url, max: 25, statement_timeout: 20_000 });
+    opened = await openAdapter(db, 25);
     await setClock(db.sql, 'real');
   });
   beforeEach(async () => {

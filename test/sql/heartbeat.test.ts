@@ -180,6 +180,7 @@ describe('a phase that fails', () => {
     ['stale', 'ops_recover_stale_steps', 'numeric'],
     ['sweep', 'ops_sweep', ''],
     ['archive', 'ops_archive_some', ''],
+    ['alerts', 'ops_raise_alerts', 'boolean'],
   ];
 
   // A function that is away, as in a half-applied migration, must fail its own phase only.

@@ -67,7 +67,7 @@ describe('a policy beyond its bounds is refused once, with one sentence', () => 
       'reaction_matrix',
       '{"patterns": [{"id": "p", "event_type": "x:y", "probability": 1e-400, "template": {"title": "T", "steps": [{"kind": "noop"}]}}]}',
     ],
-    ['alerts', '{"rules": {"x": {"warning": 1e400}}}'],
+    ['alerts', '{"rules": {"queued_steps": {"warning": 1e400}}}'],
   ])('%s with a number that nothing can reckon with', async (key, value) => {
     const write = impatient.query('select ops_set_policy($1, $2)', [key, value]);
     await expect(write).rejects.toMatchObject({

@@ -1,15 +1,16 @@
 /** The database, the clock and the verbs that the tests of why, trace, status and health share. */
 import { afterAll, beforeAll, beforeEach } from 'vitest';
-import { type Database, openDatabase } from '../../supabase/client/pg.js';
+import type { OpenDatabase } from '../../local/database.js';
 import type { OpsPort } from '../../supabase/client/port.js';
+import { openAdapter } from '../support/adapter.js';
 import { setClock } from '../support/clock.js';
 import { useDatabase } from '../support/database.js';
 
 export const database = useDatabase();
-export let client: Database;
+export let client: OpenDatabase;
 export let port: OpsPort;
-beforeAll(() => {
-  client = openDatabase({ connectionString: database.url });
+beforeAll(async () => {
+  client = await openAdapter(database);
   port = client.port;
 });
 afterAll(() => client.close());

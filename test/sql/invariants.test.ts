@@ -1,12 +1,13 @@
 /** `ops_check_invariants` says nothing of a sound database, and names each violation that guards would not have let in. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Database, openDatabase } from '../../supabase/client/pg.js';
+import type { OpenDatabase } from '../../local/database.js';
 import type { OpsPort } from '../../supabase/client/port.js';
+import { openAdapter } from '../support/adapter.js';
 import { advanceClock, setClock } from '../support/clock.js';
 import { useDatabase } from '../support/database.js';
 
 const database = useDatabase();
-let client: Database;
+let client: OpenDatabase;
 let port: OpsPort;
 
 type Steps = { key: string; kind: string; [more: string]: string | number | string[] }[];
@@ -99,7 +100,7 @@ async function liveThroughADay(): Promise<void> {
 }
 
 beforeAll(async () => {
-  client = openDatabase({ connectionString: database.url });
+  client = await openAdapter(database);
   port = client.port;
   await liveThroughADay();
 });

@@ -67,6 +67,7 @@ test('doctor warns of a key of 83 days, and fails at 90', async () => {
   expect(checks.find(({ check }) => check === 'keys')).toEqual({
     check: 'keys',
     ok: false,
+    level: 'bad',
     findings: [
       expect.stringContaining('The viewer key old84 is 84 days old'),
       expect.stringContaining('The viewer key old91 is 91 days old'),

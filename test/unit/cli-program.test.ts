@@ -49,12 +49,12 @@ describe('the command line', () => {
     expect(stderr).toContain('DATABASE_URL');
   });
 
-  test('with SUPABASE_URL alone says that DATABASE_URL is needed', async () => {
+  test('with SUPABASE_URL alone says what is missing', async () => {
     const { code, stderr } = await runCli(['status'], {
       env: { ...env, SUPABASE_URL: 'https://x.supabase.co' },
     });
     expect(code).toBe(2);
-    expect(stderr).toContain('Set DATABASE_URL as well');
+    expect(stderr).toContain('not SUPABASE_SERVICE_ROLE_KEY');
   });
 
   test('with an unreachable database exits with 69 and does not show its password', async () => {

@@ -3,23 +3,25 @@ import { randomUUID } from 'node:crypto';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { hostname } from 'node:os';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import type { OpenDatabase } from '../../local/database.js';
 import { type GateName, gates } from '../../local/worker/gates.js';
 import { listenOver } from '../../local/worker/listener.js';
 import type { WorkerOptions } from '../../local/worker/options.js';
 import { startWorker, type Worker } from '../../local/worker/worker.js';
-import { type Database, openDatabase } from '../../supabase/client/pg.js';
+import { openDatabase } from '../../supabase/client/pg.js';
+import { openAdapter } from '../support/adapter.js';
 import { advanceClock, setClock } from '../support/clock.js';
 import { useDatabase } from '../support/database.js';
 import { until } from '../support/until.js';
 import { deferred, recordingLog } from './worker-kit.js';
 
 const db = useDatabase();
-let engine: Database;
+let engine: OpenDatabase;
 let printed: string[] = [];
 let logged = recordingLog();
 
-beforeAll(() => {
-  engine = openDatabase({ connectionString: db.url });
+beforeAll(async () => {
+  engine = await openAdapter(db);
 });
 afterAll(() => engine.close());
 beforeEach(async () => {

@@ -15,6 +15,7 @@ import { explain, showStatus, showTrace } from './insight.js';
 import { followLink, showLink } from './links.js';
 import { checkLlm, resetLlm, showLlmHealth } from './llm.js';
 import { cancelMission, listMissions, retryMission, showMission } from './missions.js';
+import { showAlerts, showMetrics } from './monitoring.js';
 import { type App, mount, type Route } from './mount.js';
 import { showOpenApi } from './openapi.js';
 import { showOverview } from './overview.js';
@@ -88,6 +89,8 @@ function routes(d: AppDeps, door: Door): Route[] {
     ['POST', '/api/ops/llm/check', operator, checkLlm(d)],
 
     ['GET', '/api/ops/status', viewer, showStatus(d)],
+    ['GET', '/api/ops/alerts', viewer, showAlerts(d)],
+    ['GET', '/api/ops/metrics', viewer, showMetrics(d)],
     ['GET', '/api/ops/why/:id', viewer, explain(d)],
     ['GET', '/api/ops/trace/:id', viewer, showTrace(d)],
     ['GET', '/api/ops/overview', viewer, showOverview(d)],

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { type EventInput, eventType } from '../../supabase/client/schemas/inputs.js';
 import { checkInput } from './input.js';
+import { traceMember } from './trace-context.js';
 
 /** Lengths leave room for both in a dedupe key. Attributes of extensions are kept as they come. */
 export const CloudEvent = z.looseObject({
@@ -48,8 +49,6 @@ function decode(value: string): string {
   }
 }
 
-const traceForm = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
-
 /** The data is the event's; its attributes stand beside it as `cloudevent`. Data that is no object is its `value`. */
 function toEvent({
   type,
@@ -69,7 +68,7 @@ function toEvent({
       cloudevent: checkInput(z.record(z.string(), z.json()), attributes),
     },
     dedupe_key: `cloudevent:${source} ${id}`,
-    ...(typeof traceparent === 'string' && traceForm.test(traceparent) ? { traceparent } : {}),
+    ...traceMember(traceparent),
   };
 }
 

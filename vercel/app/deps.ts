@@ -15,6 +15,8 @@ export type AppDeps = {
   env: ControlEnv;
   log: Log;
   now: () => Date;
+  /** Reports an error that nobody expected; `where` are our own words. Never throws. */
+  reportError?: ((thrown: unknown, where: string) => Promise<void>) | undefined;
   /** Address that a request came from, as far as whoever mounts the app can tell; `env` is the runtime's own. */
   clientAddress?: (request: Request, env: unknown) => string | undefined;
 };

@@ -74,4 +74,5 @@ const checkPart = <S extends Schema>(schema: S | undefined, given: unknown): Par
 
 /** An answer in JSON. */
 export const answers = (about: string, schema: z.ZodType): Answer => ({ about, schema });
+export const answersText = (about: string): Answer => ({ about, type: 'text/plain' });
 export const answersPage = (about: string): Answer => ({ about, type: 'text/html' });

@@ -30,6 +30,9 @@ export const ControlEnvironment = z.object({
     .string()
     .regex(/^postgres(ql)?:\/\//, 'must start with postgresql://')
     .optional(),
+  /** Without DATABASE_URL: a Supabase project through its API. */
+  SUPABASE_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) address' }).optional(),
+  SUPABASE_SERVICE_ROLE_KEY: token(20),
 
   OPS_API_KEY: token(minApiKeyLength),
   OPS_API_KEY_PREVIOUS: token(minApiKeyLength),
@@ -52,6 +55,9 @@ export const ControlEnvironment = z.object({
       'must be a level in words, such as info',
     )
     .default('info'),
+
+  /** Where unexpected errors are reported; nowhere without it. */
+  SENTRY_DSN: z.url({ protocol: /^https?$/, error: 'must be an http(s) address' }).optional(),
 
   OPS_ENVIRONMENT: word,
   VERCEL_ENV: word,

@@ -21,6 +21,7 @@ import { answers, described, type Endpoint } from './endpoint.js';
 import { exactText, memberOf, partsOf } from './exact.js';
 import { checkInput } from './input.js';
 import { answerReceipts, Receipted } from './receipts.js';
+import { inTrace } from './trace-context.js';
 
 const EventList = z.array(EventInput).min(1, 'needs at least one event');
 const EventEnvelope = z.strictObject({ events: EventList });
@@ -42,7 +43,8 @@ const spec = {
 export function receiveEvents({ port, env }: AppDeps): Endpoint {
   const limits = { maxBytes: env.OPS_MAX_BODY_BYTES, maxKeys: defaultMaxKeys };
   return described(spec, async function receiveEvents(c) {
-    const { events, single } = await readEvents(c.req.raw, limits);
+    const { events: sent, single } = await readEvents(c.req.raw, limits);
+    const events = inTrace(c.req.raw.headers, sent);
     return answerReceipts(c, await port.emitEvents({ events }), { single, ifNew: 201 });
   });
 }

@@ -4,14 +4,18 @@
  */
 import pino from 'pino';
 import { parseConnection } from '../../supabase/client/connection.js';
+import { createErrorReports } from '../../supabase/client/error-reports.js';
 import { OpsError } from '../../supabase/client/errors.js';
 import { openDatabase } from '../../supabase/client/pg.js';
 import { createPort, type OpsPort } from '../../supabase/client/port.js';
+import { parseProject } from '../../supabase/client/project.js';
+import { openSupabase } from '../../supabase/client/supabase.js';
 import type { AppDeps } from './deps.js';
-import { type ControlEnv, parseControlEnv } from './env.js';
+import { type ControlEnv, environmentName, parseControlEnv } from './env.js';
 import { closeHeaders } from './headers.js';
 import type { App } from './mount.js';
 import { describe, traceless } from './problem.js';
+import { version } from './version.js';
 
 /** One instance serves several requests at once, and there may be many instances: few connections, soon given back. */
 const poolConfig = {
@@ -45,7 +49,18 @@ export function createAnswerer(
 
 function buildApp(createApp: CreateApp, env: ControlEnv): App {
   const log = pino({ level: env.OPS_LOG_LEVEL });
-  return createApp({ port: openPort(env), env, log, now: () => new Date(), clientAddress });
+  const now = () => new Date();
+  return createApp({ port: openPort(env), env, log, now, clientAddress, reportError: reporter(env) });
+}
+
+/** An instance may be frozen as soon as it has answered, so a report leaves before that. */
+function reporter(env: ControlEnv): AppDeps['reportError'] {
+  const reports = createErrorReports({
+    dsn: env.SENTRY_DSN,
+    environment: environmentName(env),
+    release: version,
+  });
+  return reports && (async (thrown, where) => reports.report(thrown, where).then(() => reports.flush()));
 }
 
 /** Vercel overwrites this header, whatever the client sent (vercel.com/docs, Request headers). */
@@ -56,8 +71,13 @@ const clientAddress = (request: Request): string | undefined =>
 function openPort(env: ControlEnv): OpsPort {
   if (env.DATABASE_URL !== undefined)
     return openDatabase({ ...parseConnection(env.DATABASE_URL).config, ...poolConfig }).port;
+  const { SUPABASE_URL, SUPABASE_SERVICE_ROLE_KEY } = env;
+  if (SUPABASE_URL !== undefined || SUPABASE_SERVICE_ROLE_KEY !== undefined)
+    return openSupabase(parseProject(SUPABASE_URL, SUPABASE_SERVICE_ROLE_KEY)).port;
   return createPort(() => {
-    throw new OpsError('OPS_001', 'no database is configured', { hint: 'Set DATABASE_URL.' });
+    throw new OpsError('OPS_001', 'no database is configured', {
+      hint: 'Set DATABASE_URL, or SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY.',
+    });
   });
 }
 

@@ -21,7 +21,7 @@ const spec = {
  * 200, also when a phase failed (`ok` is false then). 500 when nothing worked and 503 without the database: a
  * problem document that carries the beat's own members beside its own.
  */
-export function beat({ port, env, log }: AppDeps): Endpoint {
+export function beat({ port, env, log, reportError }: AppDeps): Endpoint {
   return described(spec, async function beat(c) {
     const done = await runBeat(port, {
       source: beatSource(c),
@@ -30,6 +30,9 @@ export function beat({ port, env, log }: AppDeps): Endpoint {
       staleMinutes: env.OPS_STALE_STEP_MINUTES,
     });
     log[done.ok ? 'info' : 'error']({ event: 'heartbeat.beat', request_id: c.get('requestId'), ...done });
+    for (const { phase, code } of done.failures)
+      if (code !== 'OPS_001')
+        await reportError?.(new OpsError('OPS_018', 'a phase failed'), `phase ${phase}: ${code}`);
     const failure = wholeFailure(done);
     return failure === undefined ? c.json(publicBeat(done)) : answerError(failure, c, publicBeat(done));
   });

@@ -22,7 +22,10 @@ export function mount(deps: AppDeps, table: Route[]): App {
     app.all(path, (c) => answerError(noMethod(c, methods), c));
   }
   app.notFound((c) => answerError(noRoute(), c));
-  app.onError((error, c) => answerError(error, c));
+  app.onError(async (error, c) => {
+    await deps.reportError?.(error, `${c.req.method} ${c.req.routePath}`);
+    return answerError(error, c);
+  });
   return app;
 }
 

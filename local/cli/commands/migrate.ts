@@ -1,4 +1,4 @@
-import type { ChosenDatabase } from '../../database.js';
+import { requireSql, type SqlDatabase } from '../../database.js';
 import type { AddCommand } from '../command.js';
 import type { Context } from '../context.js';
 
@@ -13,7 +13,7 @@ export const addMigrate: AddCommand = (program, bind) => {
     .option('--embedded', 'start the embedded database for this if no database is chosen')
     .action(
       bind(async (context, { force = false, seed, embedded = false }: Options) => {
-        const { chosen } = await context.connect({ startEmbedded: embedded });
+        const chosen = requireSql((await context.connect({ startEmbedded: embedded })).chosen);
         context.out.note(`migrating ${chosen.label}`);
         const result = await bringUpToDate(context, chosen, { force, seed });
         context.out.show(result, () =>
@@ -28,7 +28,7 @@ export const addMigrate: AddCommand = (program, bind) => {
 /** Migrates and seeds; a second call changes nothing. */
 export async function bringUpToDate(
   { out }: Context,
-  { config }: ChosenDatabase,
+  { config }: SqlDatabase,
   { force = false, seed = true }: { force?: boolean; seed?: boolean } = {},
 ): Promise<{ applied: string[]; present: string[]; seeded: boolean }> {
   const migrations = await import('../../migrations.js');

@@ -1,4 +1,5 @@
 import { OpsError } from '../../../supabase/client/errors.js';
+import { requireSql } from '../../database.js';
 import type { MigrationStatus } from '../../migrations.js';
 import type { AddCommand } from '../command.js';
 import { exitCodes } from '../exit-codes.js';
@@ -11,7 +12,7 @@ export const addVerifyMigrations: AddCommand = (program, bind) => {
     .action(
       bind(async ({ out, connect }) => {
         const { verifyMigrations } = await import('../../migrations.js');
-        const { chosen } = await connect();
+        const chosen = requireSql((await connect()).chosen);
         const migrations = await verifyMigrations(chosen.config);
         const ok = migrations.every(({ status }) => status === 'applied');
         out.show({ ok, migrations }, () =>

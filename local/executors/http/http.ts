@@ -56,7 +56,10 @@ async function run(ctx: StepContext<Params>, resolve: Resolve): Promise<z.input<
   );
   const body = params.json === undefined ? params.body : JSON.stringify(params.json);
   const called = await call(
-    { method, url, headers: { ...headers, 'idempotency-key': ctx.idempotencyKey }, body },
+    {
+      ...{ method, url, body },
+      headers: { ...traceHeader(ctx), ...headers, 'idempotency-key': ctx.idempotencyKey },
+    },
     {
       ...{ resolve, secretHeaders, maxRedirects, keepBytes, signal: ctx.signal, mayRepeat: idempotent },
       grants: parseGrants(policy.allowed_hosts),
@@ -68,6 +71,9 @@ async function run(ctx: StepContext<Params>, resolve: Resolve): Promise<z.input<
   if (!isExpected(answer.status, expect)) throw unexpected(called.url.host, answer, idempotent);
   return describe(called, params.save);
 }
+
+/** A step that writes out a trace context of its own keeps it. */
+const traceHeader = ({ traceparent }: StepContext) => (traceparent === undefined ? {} : { traceparent });
 
 function withQuery(url: URL, query: Params['query'] = {}): URL {
   for (const [name, value] of Object.entries(query)) url.searchParams.append(name, String(value));

@@ -1,7 +1,7 @@
 /** Runs one allowed command. */
 import { mkdir, stat } from 'node:fs/promises';
 import { confine } from '../../process/confine.js';
-import { listedEnvironment } from '../../process/environment.js';
+import { listedEnvironment, traceVariable } from '../../process/environment.js';
 import { runProcess } from '../../process/run.js';
 import { type StepContext, StepError } from '../contract.js';
 import { type Grant, grantedVariables, grantOf } from './grants.js';
@@ -12,7 +12,7 @@ import { type Place, toArguments } from './values.js';
 
 export type CommandContext = Pick<
   StepContext,
-  'signal' | 'idempotencyKey' | 'workspace' | 'config' | 'secret'
+  'signal' | 'idempotencyKey' | 'traceparent' | 'workspace' | 'config' | 'secret'
 >;
 
 /** Of stdout and stderr each: both, and what is read out of them, fit into a result. */
@@ -23,7 +23,11 @@ export async function runCommand(ctx: CommandContext, params: CommandParams): Pr
   const grant = grantOf(ctx.config, params.command);
   const variables = grantedVariables(grant, (name) => ctx.secret(name));
   const place = await openPlace(ctx.workspace, grant, params.cwd);
-  const env = listedEnvironment({ ...variables, OPS_IDEMPOTENCY_KEY: ctx.idempotencyKey });
+  const env = listedEnvironment({
+    ...traceVariable(ctx),
+    ...variables,
+    OPS_IDEMPOTENCY_KEY: ctx.idempotencyKey,
+  });
   const finished = await runProcess({
     ...{ cwd: place.cwd, env, signal: ctx.signal, keepBytes },
     program: await allowedProgram(grant, env.PATH ?? '', place.root),

@@ -1,5 +1,6 @@
 /** Runs openclaw as a program: one `agent exec`, or one turn of `agent`. */
 import { dirname } from 'node:path';
+import { traceVariable } from '../../process/environment.js';
 import { type Command, type Finished, runProcess } from '../../process/run.js';
 import { type StepContext, StepError } from '../contract.js';
 import { agentArguments, execArguments } from './command.js';
@@ -15,7 +16,10 @@ import { childEnvironment, configFileOf, type Settings } from './settings.js';
 import { judge } from './verdict.js';
 import { hasExec, mayFallBack, type Version } from './version.js';
 
-export type RunContext = Pick<StepContext, 'signal' | 'idempotencyKey' | 'missionId' | 'workspace'>;
+export type RunContext = Pick<
+  StepContext,
+  'signal' | 'idempotencyKey' | 'traceparent' | 'missionId' | 'workspace'
+>;
 export type Job = {
   message: string;
   settings: Settings;
@@ -65,7 +69,7 @@ export function runAgent(ctx: RunContext, params: AgentParams, job: Job): Promis
 type Call = Pick<Command, 'args' | 'stdin' | 'onLine'> & { env: Record<string, string> };
 type Run = { params: ExecParams | AgentParams; job: Job; room: Room; call: Call; signal: AbortSignal };
 
-function run({ idempotencyKey }: RunContext, { params, job, room, call, signal }: Run): Promise<Finished> {
+function run(ctx: RunContext, { params, job, room, call, signal }: Run): Promise<Finished> {
   if (signal.aborted) throw notStarted();
   const { settings, variables, bounds } = job;
   const { env, ...rest } = call;
@@ -77,7 +81,8 @@ function run({ idempotencyKey }: RunContext, { params, job, room, call, signal }
     cwd: room.directory,
     env: childEnvironment(settings, variables, {
       ...env,
-      OPS_IDEMPOTENCY_KEY: idempotencyKey,
+      ...traceVariable(ctx),
+      OPS_IDEMPOTENCY_KEY: ctx.idempotencyKey,
       // What it has no time to remove itself, such as the state of a run that is ended, goes with the room.
       TMPDIR: room.directory,
     }),

@@ -1,5 +1,5 @@
 /** Calls of wreckit in one repository. */
-import { listedEnvironment } from '../../process/environment.js';
+import { listedEnvironment, traceVariable } from '../../process/environment.js';
 import { type Finished, runProcess } from '../../process/run.js';
 import { type StepContext, StepError } from '../contract.js';
 import { unreadable } from './failure.js';
@@ -8,7 +8,15 @@ import type { Repository } from './repository.js';
 /** What running wreckit takes of a step's context. */
 export type WreckitContext = Pick<
   StepContext,
-  'signal' | 'attempt' | 'idempotencyKey' | 'workspace' | 'config' | 'secret' | 'setting' | 'progress'
+  | 'signal'
+  | 'attempt'
+  | 'idempotencyKey'
+  | 'traceparent'
+  | 'workspace'
+  | 'config'
+  | 'secret'
+  | 'setting'
+  | 'progress'
 >;
 
 /** A name looked up on PATH, or an absolute path. */
@@ -37,7 +45,12 @@ export function openWreckit(
   const { signal } = ctx;
   const base = {
     ...{ program: programOf(ctx), cwd: directory, signal, secrets: new Set(Object.values(variables)) },
-    env: listedEnvironment({ ...quiet, OPS_IDEMPOTENCY_KEY: ctx.idempotencyKey, ...variables }),
+    env: listedEnvironment({
+      ...quiet,
+      ...traceVariable(ctx),
+      OPS_IDEMPOTENCY_KEY: ctx.idempotencyKey,
+      ...variables,
+    }),
   };
   const run: Wreckit['run'] = async (args, call = {}) =>
     unlessAborted(signal, await runProcess({ ...base, ...call, args }));

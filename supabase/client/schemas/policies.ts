@@ -6,7 +6,7 @@
  * exist?) is checked in SQL, in 0003_ops_policy.sql.
  */
 import { z } from 'zod';
-import { type PolicyKey, switchModes } from '../terms.js';
+import { alertNames, type PolicyKey, switchModes } from '../terms.js';
 import { document, identifier, minutesPerYear, ReactionMatrix, risk, text, whole, word } from './matrix.js';
 
 /** The database takes every name that it can tell the time by; this only keeps the field short. */
@@ -338,18 +338,18 @@ export const Schedules = z.strictObject({
     .max(1000),
 });
 
-const alertName = z
-  .string()
-  .max(60)
-  .regex(/^[a-z][a-z0-9_]*$/)
-  .describe('the name of an alert, such as "dead_letters_per_hour"');
 export const Alerts = z.strictObject({
   enabled: z.boolean().optional(),
-  window_minutes: z.number().positive().max(10_080).optional(),
+  /** What rates are measured over; an hour by default. */
+  window_minutes: z.number().positive().max(1_440).optional(),
+  /** A rate over fewer says nothing; 20 by default. */
   min_samples: whole(1, 1_000_000).optional(),
+  /** Between two scheduled heartbeats; 5 by default, as in vercel.json. */
+  heartbeat_minutes: z.number().positive().max(10_080).optional(),
+  /** By name of `ops_alert_rules()`, which has the defaults. */
   rules: z
-    .record(
-      alertName,
+    .partialRecord(
+      z.enum(alertNames),
       z.strictObject({
         enabled: z.boolean().optional(),
         warning: z.number().optional(),

@@ -439,6 +439,39 @@ export const LlmHealth = z.object({
   ),
 });
 
+export const Alert = z.object({
+  name: z.string(),
+  level: z.enum(terms.alertLevels),
+  /** Null when there is too little to judge by. */
+  value: z.number().nullable(),
+  unit: z.string(),
+  /** True: a value under the threshold is the bad one. */
+  below: z.boolean(),
+  warning: z.number().nullable(),
+  critical: z.number().nullable(),
+  /** What a rate was measured on; null for everything else. */
+  samples: count.nullable(),
+  /** The executor, source, key or provider that is worst. */
+  subject: z.string().nullable(),
+  title: z.string(),
+  sentence: z.string(),
+  /** The command, or the SQL, to look with. */
+  hint: z.string(),
+  /** What the heartbeat has raised last, and when; null before its first look. */
+  raised_level: z.enum(terms.alertLevels).nullable(),
+  since: timestamp.nullable(),
+});
+export const Metric = z.object({
+  name: z.string(),
+  type: z.enum(['counter', 'gauge']),
+  help: z.string(),
+  labels: z.record(z.string(), z.string()),
+  value: z.number().nullable(),
+});
+export const RecordedBackup = z.object({ id: z.uuid(), taken_at: timestamp });
+
+export type Alert = z.infer<typeof Alert>;
+export type Metric = z.infer<typeof Metric>;
 export type Archived = z.infer<typeof Archived>;
 export type EventReceipt = z.infer<typeof EventReceipt>;
 export type BeatRound = z.infer<typeof BeatRound>;
@@ -627,3 +660,18 @@ export const Change = z.object({
   mission_id: z.uuid().nullable(),
 });
 export type Change = z.infer<typeof Change>;
+
+/** One span as OpenTelemetry has it; times in microseconds since 1970. */
+export const Span = z.object({
+  trace_id: z.string(),
+  span_id: z.string(),
+  parent_span_id: z.string().nullable(),
+  name: z.string(),
+  start_us: z.int(),
+  end_us: z.int(),
+  error: z.boolean(),
+  attributes: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+});
+export type Span = z.output<typeof Span>;
+export const TakenSpans = z.object({ spans: z.array(Span), more: z.boolean() });
+export const TraceContext = z.object({ mission_id: z.uuid(), traceparent: z.string() });

@@ -1,0 +1,157 @@
+/**
+ * Puts a backup into a database that has the schema and no work yet: one transaction, all or nothing. The rows go in as
+ * they were, so the triggers that check and record what people write are off for it; the owner may do that, superuser or
+ * not, and no row of the history is changed by it. Row-level security is not forced meanwhile, because COPY does not write
+ * under it. Both are as before when the transaction ends, and until then nobody else sees the tables.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import type { Client, ClientConfig } from 'pg';
+import { from as copyFrom } from 'pg-copy-streams';
+import { OpsError } from '../../supabase/client/errors.js';
+import { inTransaction, requireOwner } from './connection.js';
+import {
+  type BackupReader,
+  End,
+  formatName,
+  Header,
+  readBackup,
+  TableEnd,
+  TableHead,
+  unreadable,
+} from './format.js';
+import { columnList, installed, listTables, settle, type Table } from './tables.js';
+import { lineEnds } from './write.js';
+
+export type Restored = Pick<Header, 'schema' | 'taken_at'> & { rows: number; tables: Record<string, number> };
+export type RestoreOptions = {
+  config: ClientConfig;
+  file: string;
+  /** Bytes of the file read so far. */
+  onBytes?: (done: number) => void;
+};
+
+/**
+ * Throws `OPS_011` for a file that cannot be read, `OPS_013` for another schema, `OPS_015` for a database that has work in
+ * it, `OPS_014` for a role that does not own it. Whatever it throws, nothing was changed.
+ */
+export async function restoreBackup({ config, file, onBytes = () => {} }: RestoreOptions): Promise<Restored> {
+  const source = createReadStream(file);
+  const unzipped = createGunzip();
+  // Whoever reads the lines is told as well.
+  pipeline(source, unzipped).catch(() => {});
+  async function* watched(): AsyncGenerator<Buffer> {
+    for await (const piece of unzipped) {
+      onBytes(source.bytesRead);
+      yield piece;
+    }
+  }
+  try {
+    const reader = readBackup(watched());
+    const header = await reader.json(Header);
+    if (header.format !== formatName) throw unreadable(`its format is ${header.format}`);
+    return await inTransaction(config, 'begin', (client) => restoreInto(client, reader, header));
+  } finally {
+    source.destroy();
+    unzipped.destroy();
+  }
+}
+
+async function restoreInto(client: Client, reader: BackupReader, header: Header): Promise<Restored> {
+  await settle(client);
+  await requireSchema(client, header.schema);
+  const tables = await listTables(client);
+  requireOwner(tables);
+  await lockEmpty(client, tables);
+  const counts: Record<string, number> = {};
+  let rows = 0;
+  for (let n = 0; n < header.tables; n++) {
+    const head = await reader.json(TableHead);
+    const count = await restoreTable(client, reader, head, tables);
+    counts[head.table] = count;
+    rows += count;
+  }
+  const end = await reader.json(End);
+  if (end.rows !== rows) throw unreadable(`it says ${end.rows} rows and has ${rows}`);
+  return { schema: header.schema, taken_at: header.taken_at, rows, tables: counts };
+}
+
+async function requireSchema(client: Client, wanted: string): Promise<void> {
+  const { rows } = await client.query('select public.ops_schema_version() as version');
+  const found: string | null = rows[0]?.version ?? null;
+  if (found === wanted) return;
+  throw new OpsError('OPS_013', `the backup is of schema ${wanted}, the database has ${found}`, {
+    hint: 'Restore it with the release of Ops-Loop that it was taken with, then run `ops-loop migrate` with this one.',
+  });
+}
+
+/** Nobody writes from here on; what is there already would be mixed with what comes. */
+async function lockEmpty(client: Client, tables: readonly Table[]): Promise<void> {
+  const names = tables.map(({ quoted }) => quoted).join(', ');
+  await client.query(`lock table ${names} in access exclusive mode`);
+  const filled: string[] = [];
+  for (const { name, quoted } of tables.filter((table) => !installed.has(table.name))) {
+    const { rows } = await client.query(`select exists (select from ${quoted}) as filled`);
+    if (rows[0]?.filled) filled.push(name);
+  }
+  const { rows } = await client.query(
+    'select exists (select from public.ops_policy_history where version > 1) as edited',
+  );
+  if (rows[0]?.edited) filled.push('ops_policy');
+  if (filled.length === 0) return;
+  throw new OpsError('OPS_015', `the database is not empty: there are rows in ${filled.join(', ')}`, {
+    hint: 'Restore into a new database: create it, point DATABASE_URL at it, and add --into-empty. Stop what beats there.',
+    detail: { tables: filled },
+  });
+}
+
+async function restoreTable(
+  client: Client,
+  reader: BackupReader,
+  head: TableHead,
+  tables: readonly Table[],
+): Promise<number> {
+  const { quoted, columns } = placeOf(head, tables);
+  await client.query(`alter table ${quoted} disable trigger user`);
+  await client.query(`alter table ${quoted} no force row level security`);
+  if (installed.has(head.table)) await client.query(`delete from ${quoted}`);
+  const hash = createHash('sha256');
+  let rows = 0;
+  async function* counted(): AsyncGenerator<Buffer> {
+    for await (const piece of reader.rows()) {
+      hash.update(piece);
+      rows += lineEnds(piece);
+      yield piece;
+    }
+  }
+  const copy = client.query(copyFrom(`copy ${quoted} (${columns}) from stdin`));
+  await pipeline(Readable.from(counted(), { objectMode: false }), copy);
+  const end = await reader.json(TableEnd);
+  if (end.rows !== rows || end.sha256 !== hash.digest('hex'))
+    throw unreadable(`the rows of ${head.table} are not those that were written`);
+  await client.query(`alter table ${quoted} force row level security`);
+  await client.query(`alter table ${quoted} enable trigger user`);
+  return rows;
+}
+
+/** Names of the file are looked up here; only the catalog's own become part of a statement. */
+function placeOf({ table: name, columns }: TableHead, tables: readonly Table[]) {
+  const table = tables.find((known) => known.name === name);
+  if (table === undefined)
+    throw missing(`a table ${name}`, `Create it first, as it was: create table public.${name} (…);`);
+  const places = columns.map(({ name: column, type }) => {
+    const place = table.columns.find((known) => known.name === column);
+    if (place !== undefined) return place;
+    throw missing(
+      `a column ${name}.${column}`,
+      `Add it first: alter table public.${name} add column "${column}" ${type};`,
+    );
+  });
+  return { quoted: table.quoted, columns: columnList(places) };
+}
+
+const missing = (what: string, hint: string): OpsError =>
+  new OpsError('OPS_013', `the backup has ${what}, which the database has not`, { hint });

@@ -1,0 +1,78 @@
+/**
+ * A worker in a process of its own, driven over IPC by `worker.ts`: says `{ready}` when its code is loaded and its
+ * database answers, starts at the order, says `{started}` with the time of every no-op it is asked to report, and ends
+ * with `{ended}`. Times are of the monotonic clock that all processes of one machine share.
+ */
+import pino from 'pino';
+import { z } from 'zod';
+import { parseConnection } from '../../supabase/client/connection.js';
+import { openDatabase } from '../../supabase/client/pg.js';
+import { builtins } from '../executors/builtin.js';
+import { defineExecutor } from '../executors/contract.js';
+import { noop } from '../executors/noop.js';
+import { createRegistry } from '../executors/registry.js';
+import { listenOver } from '../worker/listener.js';
+import { startWorker, type Worker } from '../worker/worker.js';
+import { now, type Order, type Said } from './worker.js';
+
+const say = (said: Said): void => void process.send?.(said);
+const Numbered = z.object({ echo: z.number() });
+let worker: Worker | undefined;
+
+process.on('message', (order: Order) => void obey(order));
+process.on('disconnect', () => process.exit(1));
+
+async function obey(order: Order): Promise<void> {
+  if (order.do === 'start') await run(order);
+  else await worker?.stop();
+}
+
+async function run({
+  url,
+  concurrency,
+  once,
+  listen,
+  reactive,
+  report,
+  name,
+}: Extract<Order, { do: 'start' }>) {
+  const { config } = parseConnection(url);
+  const database = openDatabase({ ...config, max: 8 });
+  await database.port.schemaVersion();
+  const before = process.cpuUsage();
+  const started = now();
+  worker = await startWorker({
+    port: database.port,
+    log: pino({ level: 'silent' }),
+    registry: report ? reporting() : undefined,
+    listen: listen ? listenOver(config) : undefined,
+    reactive: reactive ? {} : undefined,
+    print: () => say({ say: 'idle' }),
+    once,
+    concurrency,
+    name,
+  });
+  await worker.done;
+  const ended = now();
+  const { user, system } = process.cpuUsage(before);
+  const rssMb = process.resourceUsage().maxRSS / 1024;
+  say({ say: 'ended', started, ended, cpuMs: (user + system) / 1_000, rssMb, ...worker.stats() });
+  await database.close();
+  process.disconnect();
+}
+
+/** The built-ins, with a no-op that says when it began. */
+function reporting() {
+  const timed = defineExecutor({
+    ...noop,
+    run(ctx) {
+      const at = now();
+      const numbered = Numbered.safeParse(ctx.params);
+      if (numbered.success) say({ say: 'began', seq: numbered.data.echo, at });
+      return noop.run(ctx);
+    },
+  });
+  return createRegistry(builtins.map((executor) => (executor.name === 'noop' ? timed : executor)));
+}
+
+say({ say: 'ready' });
