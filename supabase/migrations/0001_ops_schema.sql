@@ -34,10 +34,11 @@ comment on function public.ops_clock() is
 -- which is why it needs no search path, and is taken over into the statements that use it.
 create or replace function public.ops_new_id() returns uuid
 language sql volatile
-return encode(overlay(set_bit(set_bit(uuid_send(gen_random_uuid()), 52, 1), 53, 1)
-  placing substring(int8send((date_part('epoch', clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6), 'hex')::uuid;
+return encode(substring(int8send((date_part('epoch', clock_timestamp()) * 1000)::bigint) from 3)
+  || int2send((28672 + floor(random() * 4096))::int2) || int2send((-32768 + floor(random() * 16384))::int2)
+  || substring(float8send(1 + random()) from 3), 'hex')::uuid;
 comment on function public.ops_new_id() is
-  'A UUID of version 7 (RFC 9562, 5.7): 48 bits of Unix time in milliseconds, then random bits. For tables that grow; bits 52 and 53 make a 7 of the 4.';
+  'A UUID of version 7 (RFC 9562, 5.7): 48 bits of Unix time in milliseconds, then 12, 14 and 48 random ones around the version (28672 is 0x7000) and the variant (-32768 is 0x8000). For tables that grow. Unique, not secret: random() costs a tenth of what gen_random_uuid() does.';
 
 -- Policy --------------------------------------------------------------------------------------------------------
 
@@ -371,7 +372,7 @@ comment on column public.ops_missions.updated_at is 'When an engine column last 
 create index if not exists ops_missions_time on public.ops_missions (created_at);
 
 create table if not exists public.ops_mission_steps (
-  id uuid primary key default public.ops_new_id(),
+  id uuid default public.ops_new_id() primary key with (fillfactor = 35),
   mission_id uuid not null,
   key text not null,
   position integer not null default 1,
@@ -455,7 +456,8 @@ comment on column public.ops_mission_steps.last_error is 'Message of the last fa
 comment on column public.ops_mission_steps.result is 'What the executor returned.';
 comment on column public.ops_mission_steps.created_at is 'When the mission was approved.';
 comment on column public.ops_mission_steps.updated_at is 'When an engine column last changed.';
-create index if not exists ops_mission_steps_mission on public.ops_mission_steps (mission_id);
+-- Two thirds empty, like the primary key: a step is written anew at its claim and at its end, each time beside its last place.
+create index if not exists ops_mission_steps_mission on public.ops_mission_steps (mission_id) with (fillfactor = 35);
 create index if not exists ops_mission_steps_claim on public.ops_mission_steps (executor, priority, ready_at, id) where status = 'queued';
 create index if not exists ops_mission_steps_due on public.ops_mission_steps (ready_at) where status = 'scheduled' and wait_reason is null;
 create index if not exists ops_mission_steps_held on public.ops_mission_steps (wait_reason, priority, ready_at, id) where wait_reason is not null;
@@ -464,7 +466,7 @@ create index if not exists ops_mission_steps_running on public.ops_mission_steps
 
 create table if not exists public.ops_action_runs (
   run_id text collate "C" primary key,
-  id uuid not null default gen_random_uuid(),
+  id uuid not null default public.ops_new_id(),
   step_id uuid not null,
   mission_id uuid,
   executor text not null,
