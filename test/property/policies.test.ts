@@ -151,7 +151,9 @@ function change(parent: { [name: string]: Json }, name: string, how: Break['how'
   else if (how === 'drop') delete parent[name];
   else if (how === 'add' && typeof member === 'object' && member !== null && !Array.isArray(member))
     member.unknown_x = by;
-  else if (how === 'stretch' && typeof member === 'number') parent[name] = member * 1e6 + 0.25;
+  // Beyond what a double holds there is no JSON: the database would be asked about null instead.
+  else if (how === 'stretch' && typeof member === 'number' && Math.abs(member) < 1e300)
+    parent[name] = member * 1e6 + 0.25;
   else if (how === 'stretch' && typeof member === 'string') parent[name] = `${member} ${member}`.repeat(3);
   else parent[name] = by;
 }
