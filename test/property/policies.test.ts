@@ -93,7 +93,7 @@ function object(schema: Schema): fc.Arbitrary<Json> {
   );
   const fixed = fc.record(members, { requiredKeys: required }) as fc.Arbitrary<{ [name: string]: Json }>;
   if (additionalProperties === false) return fixed;
-  const names = (propertyNames === undefined ? plainText(1) : text(propertyNames)) as fc.Arbitrary<string>;
+  const names = (propertyNames === undefined ? plainText(1) : valid(propertyNames)) as fc.Arbitrary<string>;
   const others = fc.dictionary(names, valid(additionalProperties ?? {}), {
     maxKeys: 3,
     noNullPrototype: true,
