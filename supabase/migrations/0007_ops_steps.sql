@@ -1081,6 +1081,10 @@ declare
   v_now timestamptz := public.ops_clock();
   v_revived boolean := old.status in ('failed', 'cancelled') and new.status = 'queued';
 begin
+  if (old.id, old.mission_id, old.key, old.kind, old.executor, old.params, old.status, old.priority, old.ready_at, old.lease_epoch, old.max_retries, old.timeout_seconds, old.on_failure, old.failure_count, old.crash_count, old.last_error, old.result, old.reserved_at, old.lease_expires_at, old.worker_id)
+    is not distinct from (new.id, new.mission_id, new.key, new.kind, new.executor, new.params, new.status, new.priority, new.ready_at, new.lease_epoch, new.max_retries, new.timeout_seconds, new.on_failure, new.failure_count, new.crash_count, new.last_error, new.result, new.reserved_at, new.lease_expires_at, new.worker_id) then
+    return new; -- a column that an operator added is a note
+  end if;
   if old.status is distinct from new.status and not v_revived
     and not (new.status = 'queued' and old.status = 'scheduled')
     and not (new.status = 'cancelled' and old.status in ('blocked', 'scheduled', 'queued')) then
@@ -1173,11 +1177,9 @@ end $$;
 comment on function public.ops_steps_edited() is
   'Trigger: what a statement by hand leads to, for all its steps together, their missions locked in id order: revivals, dependents, missions counted anew.';
 
+-- The condition is read anew by every statement of the engine: what it would compare is compared in the function.
 create or replace trigger ops_step_edited before update on public.ops_mission_steps
-  for each row when (coalesce(current_setting('ops.engine', true), '') <> 'on'
-    and (old.id, old.mission_id, old.key, old.kind, old.executor, old.params, old.status, old.priority, old.ready_at, old.lease_epoch, old.max_retries, old.timeout_seconds, old.on_failure, old.failure_count, old.crash_count, old.last_error, old.result, old.reserved_at, old.lease_expires_at, old.worker_id)
-      is distinct from (new.id, new.mission_id, new.key, new.kind, new.executor, new.params, new.status, new.priority, new.ready_at, new.lease_epoch, new.max_retries, new.timeout_seconds, new.on_failure, new.failure_count, new.crash_count, new.last_error, new.result, new.reserved_at, new.lease_expires_at, new.worker_id))
-  execute function public.ops_step_edited();
+  for each row when (coalesce(current_setting('ops.engine', true), '') <> 'on') execute function public.ops_step_edited();
 create or replace trigger ops_steps_edit before update of status on public.ops_mission_steps
   for each statement when (coalesce(current_setting('ops.engine', true), '') <> 'on') execute function public.ops_steps_edit();
 create or replace trigger ops_steps_edited after update of status on public.ops_mission_steps
