@@ -1,7 +1,8 @@
 /**
  * `npm run generate` writes 0004_ops_schemas.sql: the JSON Schemas of policies and templates, and the registry rows of
- * the built-in executors, from the zod schemas; then, from a database that has all migrations, schema.txt, and the rules
- * and the dashboard of docs/monitoring. `generated.test.ts`, `dump.test.ts` and `metrics.test.ts` fail when a file is stale.
+ * the built-in executors, from the zod schemas; then, from a database that has all migrations, schema.txt,
+ * docs/functions.md, and the rules and the dashboard of docs/monitoring. `generated.test.ts`, `dump.test.ts` and
+ * `metrics.test.ts` fail when a file is stale.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { relative } from 'node:path';
@@ -17,6 +18,7 @@ import { policies } from '../../supabase/client/schemas/policies.js';
 import { builtinExecutors, policyKeys, type RiskLevel } from '../../supabase/client/terms.js';
 import { startTestCluster } from '../support/cluster.js';
 import { dumpPath, dumpSchema } from './dump.js';
+import { functionsPath, functionsReference } from './functions.js';
 import { monitoringFiles } from './monitoring.js';
 
 type Schema = { [keyword: string]: unknown };
@@ -146,7 +148,11 @@ async function dumpFresh(): Promise<[path: string, text: string][]> {
     await migrate(cluster.url);
     await client.connect();
     const sql = async (text: string) => (await client.query(text)).rows;
-    return [[dumpPath, await dumpSchema(sql)], ...(await monitoringFiles(sql))];
+    return [
+      [dumpPath, await dumpSchema(sql)],
+      [functionsPath, await functionsReference(sql)],
+      ...(await monitoringFiles(sql)),
+    ];
   } finally {
     await client.end();
     await cluster.stop();

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { builtinExecutors } from '../../supabase/client/terms.js';
 import { useDatabase } from '../support/database.js';
+import { functionsPath, functionsReference } from './functions.js';
 import { generate, migrationPath, schemas, simplify, toSchema } from './generate.js';
 
 const db = useDatabase();
@@ -10,6 +11,15 @@ const db = useDatabase();
 test('0004_ops_schemas.sql is what `npm run generate` writes', async () => {
   const stored = await readFile(migrationPath, 'utf8');
   expect(stored === generate(), 'stale: run `npm run generate`').toBe(true);
+});
+
+test('docs/functions.md is what `npm run generate` writes, and leaves out no function that others may call', async () => {
+  const page = await readFile(functionsPath, 'utf8');
+  expect(page === (await functionsReference(db.sql)), 'stale: run `npm run generate`').toBe(true);
+  const callable = await db.sql<{ name: string }>(
+    'select function_name as name from public.ops_grant_list()',
+  );
+  expect(callable.filter(({ name }) => !page.includes(`**${name}**`))).toEqual([]);
 });
 
 test('generating twice gives the same text', () => {
