@@ -33,10 +33,14 @@ async function runThroughPooler(name: string): Promise<number> {
   try {
     await until(() => answers(database.url, port), { what: 'PgBouncer takes connections' });
     process.stdout.write(`${name}, transaction mode, ${poolSize} connections\n`);
-    const { status } = spawnSync('npx', ['vitest', 'run', '--config', 'test/vitest.config.ts', ...chosen], {
-      stdio: 'inherit',
-      env: { ...process.env, OPS_TEST_DATABASE_URL: database.url, OPS_TEST_POOLER_PORT: String(port) },
-    });
+    const { status } = spawnSync(
+      'npx',
+      ['vitest', 'run', '--config', 'test/vitest.config.ts', '--testTimeout=180000', ...chosen],
+      {
+        stdio: 'inherit',
+        env: { ...process.env, OPS_TEST_DATABASE_URL: database.url, OPS_TEST_POOLER_PORT: String(port) },
+      },
+    );
     return status ?? 1;
   } finally {
     pooler.kill('SIGKILL');
