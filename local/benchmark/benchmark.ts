@@ -6,6 +6,7 @@ import { cpus, totalmem } from 'node:os';
 import { type Figure, type Machine, type Report, summarize } from './figure.js';
 import { measures } from './measures.js';
 import type { House } from './room.js';
+import { keepWorkers } from './worker.js';
 
 export type BenchmarkOptions = {
   house: House;
@@ -16,13 +17,16 @@ export type BenchmarkOptions = {
   onMeasure?: (done: number, total: number, name: string) => void;
 };
 
-export async function runBenchmark({
-  house,
-  rounds,
-  only,
-  quick,
-  onMeasure,
-}: BenchmarkOptions): Promise<Report> {
+export async function runBenchmark(options: BenchmarkOptions): Promise<Report> {
+  const { house, rounds, quick } = options;
+  const leave = quick ? keepWorkers() : () => {};
+  const taken = await inRounds(options).finally(leave);
+  const measured_at = new Date().toISOString();
+  return { measured_at, machine: machineOf(house), rounds, quick, results: summarize(taken) };
+}
+
+/** The figures of each round, in the order of the first. */
+async function inRounds({ house, rounds, only, onMeasure }: BenchmarkOptions): Promise<Figure[][]> {
   const chosen = measures.filter(({ name }, i) => i === 0 || name.includes(only));
   const taken: Figure[][] = [];
   const total = chosen.length * rounds;
@@ -37,13 +41,7 @@ export async function runBenchmark({
     taken.push((round % 2 === 0 ? figures : figures.reverse()).flat());
   }
   onMeasure?.(total, total, 'done');
-  return {
-    measured_at: new Date().toISOString(),
-    machine: machineOf(house),
-    rounds,
-    quick,
-    results: summarize(taken),
-  };
+  return taken;
 }
 
 function machineOf({ version }: House): Machine {

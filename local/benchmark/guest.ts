@@ -27,9 +27,13 @@ export async function refuseForeign(pool: Pool, anyway: boolean): Promise<void> 
   });
 }
 
-const touched = ['auto_approve', 'reaction_matrix'] as const;
+const touched = ['auto_approve', 'reaction_matrix', 'alerts'] as const;
 
-/** Remembers the policies that measures change; answers how to put them back. */
+/** The history names whose doing it was, so that the next run knows. */
+const forget = `with why as (select set_config('ops.reason', $2, true))
+  delete from public.ops_policy p using why where p.key = $1`;
+
+/** Remembers the policies that measures change, and silences alerts meanwhile; answers how to put them back. */
 export async function keepPolicies(port: Database['port'], pool: Pool) {
   const { rows } = await pool.query<{ key: string }>(
     'select key from public.ops_policy where key = any ($1)',
@@ -42,9 +46,10 @@ export async function keepPolicies(port: Database['port'], pool: Pool) {
       value: here.has(key) ? (await port.getPolicy({ key })).value : undefined,
     })),
   );
+  await port.setPolicy({ key: 'alerts', value: { enabled: false }, reason: mark });
   return async (after: Database): Promise<void> => {
     for (const { key, value } of kept)
-      if (value === undefined) await after.pool.query('delete from public.ops_policy where key = $1', [key]);
+      if (value === undefined) await after.pool.query(forget, [key, mark]);
       else await after.port.setPolicy({ key, value, reason: mark });
   };
 }

@@ -1,7 +1,7 @@
 /**
  * A worker in a process of its own, driven over IPC by `worker.ts`: says `{ready}` when its code is loaded and its
- * database answers, starts at the order, says `{started}` with the time of every no-op it is asked to report, and ends
- * with `{ended}`. Times are of the monotonic clock that all processes of one machine share.
+ * database answers, starts at the order, says `{began}` with the time of every no-op it is asked to report, and `{ended}`
+ * with what it used; then it may be started again. Times are of the monotonic clock that all processes of one machine share.
  */
 import pino from 'pino';
 import { z } from 'zod';
@@ -13,18 +13,19 @@ import { noop } from '../executors/noop.js';
 import { createRegistry } from '../executors/registry.js';
 import { listenOver } from '../worker/listener.js';
 import { startWorker, type Worker } from '../worker/worker.js';
-import { now, type Order, type Said } from './worker.js';
+import { type Message, now, type Order } from './protocol.js';
 
-const say = (said: Said): void => void process.send?.(said);
+const say = (message: Message): void => void process.send?.(message);
 const Numbered = z.object({ echo: z.number() });
 let worker: Worker | undefined;
 
 process.on('message', (order: Order) => void obey(order));
-process.on('disconnect', () => process.exit(1));
+process.on('disconnect', () => process.exit(0));
 
 async function obey(order: Order): Promise<void> {
   if (order.do === 'start') await run(order);
-  else await worker?.stop();
+  else if (order.do === 'stop') await worker?.stop();
+  else process.disconnect();
 }
 
 async function run({
@@ -56,9 +57,8 @@ async function run({
   const ended = now();
   const { user, system } = process.cpuUsage(before);
   const rssMb = process.resourceUsage().maxRSS / 1024;
-  say({ say: 'ended', started, ended, cpuMs: (user + system) / 1_000, rssMb, ...worker.stats() });
   await database.close();
-  process.disconnect();
+  say({ say: 'ended', started, ended, cpuMs: (user + system) / 1_000, rssMb, ...worker.stats() });
 }
 
 /** The built-ins, with a no-op that says when it began. */

@@ -1,7 +1,8 @@
 /** How fast worker processes empty the queue, and what that costs in processor time and memory. */
 import { type Figure, perSecond } from '../figure.js';
+import type { Ended } from '../protocol.js';
 import { expectCount, fillMissions, mark, openGates, type Room, settle } from '../room.js';
-import { drain, type Ended, type WorkerWish } from '../worker.js';
+import { drain, type WorkerWish } from '../worker.js';
 import type { Measure } from './measure.js';
 
 type Load = { missions: number; steps: number };

@@ -5,8 +5,9 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Figure, quantile } from '../figure.js';
+import { now } from '../protocol.js';
 import { mark, openGates, type Room } from '../room.js';
-import { now, type WorkerChild, type WorkerWish, withIdleWorker } from '../worker.js';
+import { type WorkerChild, type WorkerWish, withIdleWorker } from '../worker.js';
 import type { Measure } from './measure.js';
 
 /** Longer than a worker goes on looking after its last step (5, 20 and 80 ms), for one that nobody wakes. */
