@@ -11,7 +11,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import type { Client, ClientConfig } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
-import { OpsError } from '../../supabase/client/errors.js';
+import { OpsError, wasRolledBack } from '../../supabase/client/errors.js';
 import { inTransaction, requireOwner } from './connection.js';
 import {
   type BackupReader,
@@ -39,6 +39,17 @@ export type RestoreOptions = {
  * it, `OPS_014` for a role that does not own it. Whatever it throws, nothing was changed.
  */
 export async function restoreBackup({ config, file, onBytes = () => {} }: RestoreOptions): Promise<Restored> {
+  return reading(file, onBytes, (reader, header) =>
+    inTransaction(config, 'begin', (client) => restoreInto(client, reader, header)),
+  );
+}
+
+/** Opens the file, reads what it says of itself, and closes it after the work. */
+async function reading<T>(
+  file: string,
+  onBytes: NonNullable<RestoreOptions['onBytes']>,
+  work: (reader: BackupReader, header: Header) => Promise<T>,
+): Promise<T> {
   const source = createReadStream(file);
   const unzipped = createGunzip();
   // Whoever reads the lines is told as well.
@@ -53,11 +64,28 @@ export async function restoreBackup({ config, file, onBytes = () => {} }: Restor
     const reader = readBackup(watched());
     const header = await reader.json(Header);
     if (header.format !== formatName) throw unreadable(`its format is ${header.format}`);
-    return await inTransaction(config, 'begin', (client) => restoreInto(client, reader, header));
+    return await work(reader, header);
   } finally {
     source.destroy();
     unzipped.destroy();
   }
+}
+
+/**
+ * Looks before anything is made or locked: throws `OPS_011` for a file that is no backup, `OPS_015` for a database that
+ * has work in it, `OPS_014` for a role that could not see it. One without our schema has none.
+ */
+export async function requireRestorable({ config, file }: RestoreOptions): Promise<void> {
+  await reading(
+    file,
+    () => {},
+    async () => {},
+  );
+  await inTransaction(config, 'begin read only', async (client) => {
+    const tables = await listTables(client);
+    requireOwner(tables);
+    if (tables.length > 0) await requireEmpty(client, tables);
+  });
 }
 
 async function restoreInto(client: Client, reader: BackupReader, header: Header): Promise<Restored> {
@@ -80,6 +108,13 @@ async function restoreInto(client: Client, reader: BackupReader, header: Header)
 }
 
 async function requireSchema(client: Client, wanted: string): Promise<void> {
+  const { rows: known } = await client.query(
+    "select pg_catalog.to_regprocedure('public.ops_schema_version()') is not null as there",
+  );
+  if (known[0]?.there !== true)
+    throw new OpsError('OPS_013', 'the database has no schema of Ops-Loop', {
+      hint: 'Add --into-empty, which creates it.',
+    });
   const { rows } = await client.query('select public.ops_schema_version() as version');
   const found: string | null = rows[0]?.version ?? null;
   if (found === wanted) return;
@@ -88,10 +123,25 @@ async function requireSchema(client: Client, wanted: string): Promise<void> {
   });
 }
 
-/** Nobody writes from here on; what is there already would be mixed with what comes. */
+/** Nobody writes from here on. A database that works is refused before it is made to wait for our locks. */
 async function lockEmpty(client: Client, tables: readonly Table[]): Promise<void> {
+  await requireEmpty(client, tables);
   const names = tables.map(({ quoted }) => quoted).join(', ');
-  await client.query(`lock table ${names} in access exclusive mode`);
+  await client.query(`lock table ${names} in access exclusive mode`).catch(busy);
+  await requireEmpty(client, tables);
+}
+
+/** A deadlock with somebody's work, or the end of our patience with it. */
+function busy(cause: unknown): never {
+  if (!wasRolledBack(cause)) throw cause;
+  throw new OpsError('OPS_015', 'somebody works in the database', {
+    hint: 'Nothing was changed. Stop what beats and works there, then try again.',
+    cause,
+  });
+}
+
+/** What is there already would be mixed with what comes. */
+async function requireEmpty(client: Client, tables: readonly Table[]): Promise<void> {
   const filled: string[] = [];
   for (const { name, quoted } of tables.filter((table) => !installed.has(table.name))) {
     const { rows } = await client.query(`select exists (select from ${quoted}) as filled`);

@@ -1,5 +1,5 @@
 /** Takes a backup: one snapshot of all tables, streamed to a file that has its name only once it is complete. */
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { rename, rm, stat } from 'node:fs/promises';
@@ -28,10 +28,11 @@ export type BackupOptions = {
 
 /** Throws `OPS_014` for a role that does not own the tables, `OPS_013` without our schema, `OPS_011` for the file. */
 export async function takeBackup({ config, file, onRows = () => {} }: BackupOptions): Promise<Backup> {
-  const part = `${file}.part`;
+  // Of its own, so that two backups to one name (a slow one and the next by the clock) do not write into each other.
+  const part = `${file}.${randomUUID()}.part`;
   const gzip = createGzip();
-  // For its owner alone: events and hashes of keys are in it.
-  const written = pipeline(gzip, createWriteStream(part, { mode: 0o600 }));
+  // For its owner alone: events and hashes of keys are in it. On the disk before it has its name.
+  const written = pipeline(gzip, createWriteStream(part, { mode: 0o600, flush: true }));
   try {
     const begin = 'begin isolation level repeatable read read only';
     const work = inTransaction(config, begin, (client) => writeAll(client, gzip, onRows));

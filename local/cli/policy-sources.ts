@@ -22,7 +22,11 @@ export type Source = { merges: boolean; title?: string; policies: Policies };
 /** Reads a recipe, a directory of policies, or one policy. Throws a usage error that names the file. */
 export async function readSource(path: string): Promise<Source> {
   const info = await stat(path).catch(() => undefined);
-  if (info === undefined) throw usageError(`there is no file or directory ${path}`);
+  if (info === undefined)
+    throw usageError(
+      `there is no file or directory ${path}`,
+      'Check the path; it is relative to the directory you are in.',
+    );
   if (!info.isDirectory()) return readFileSource(path);
   const names = await readdir(path);
   if (names.includes('recipe.json')) return readFileSource(join(path, 'recipe.json'));
@@ -50,8 +54,14 @@ async function readFileSource(path: string): Promise<Source> {
 }
 
 export async function readJsonFile(path: string): Promise<Json> {
+  const text = await readFile(path, 'utf8').catch(() => {
+    throw usageError(
+      `cannot read the file ${path}`,
+      'Check the path; it is relative to the directory you are in.',
+    );
+  });
   try {
-    return z.json().parse(JSON.parse(await readFile(path, 'utf8')));
+    return z.json().parse(JSON.parse(text));
   } catch (error) {
     throw usageError(`${path} is not JSON: ${error instanceof Error ? error.message : String(error)}`);
   }

@@ -191,7 +191,10 @@ describe('a backup', () => {
       message: expect.stringContaining('ops_agent_events'),
     });
     const empty = await target({ content: 'empty' });
-    await expect(restore(empty.url)).rejects.toMatchObject({ code: 'OPS_013' });
+    await expect(restore(empty.url)).rejects.toMatchObject({
+      code: 'OPS_013',
+      hint: expect.stringContaining('--into-empty'),
+    });
     await source.sql(
       'alter table ops_mission_steps add column metadata jsonb; create table ops_mission_steps_archive (like ops_mission_steps including all)',
     );
@@ -212,6 +215,25 @@ describe('a backup', () => {
     });
     await database.sql('create table ops_mission_steps_archive (like ops_mission_steps including all)');
     expect((await restore(database.url, noted)).tables).toHaveProperty('ops_mission_steps_archive', 0);
+  });
+
+  test('is refused by a loop that works, at once and without waiting for its locks', async () => {
+    const release = await hold(source, 'lock table ops_missions in row exclusive mode');
+    await expect(restore(source.url)).rejects.toMatchObject({
+      code: 'OPS_015',
+      message: expect.stringContaining('not empty'),
+    });
+    await release();
+  });
+
+  test('taken twice at once under one name is whole', async () => {
+    const twice = join(home, 'twice.gz');
+    const config = { connectionString: source.url };
+    await Promise.all([takeBackup({ config, file: twice }), takeBackup({ config, file: twice })]);
+    const database = await target();
+    await restore(database.url, twice);
+    expect(await contents(database)).toEqual(await contents(source));
+    expect((await readdir(home)).filter((name) => name.includes('part'))).toEqual([]);
   });
 
   test('by a role that sees no rows is refused, and leaves no file', async () => {
@@ -272,4 +294,25 @@ test('the commands: a new file, noted as a backup; --into-empty creates the sche
     0,
     expect.stringContaining('every invariant holds'),
   ]);
+});
+
+test('restore --into-empty touches no schema where there is work, and makes none for a file that is no backup', async () => {
+  const version = 'select max(version) as version from ops_migrations';
+  const [{ version: latest } = {}] = await source.sql<{ version: string }>(version);
+  const release = 'update ops_migrations set version = $1 where version = $2';
+  await source.sql(release, ['0000', latest]);
+  onTestFinished(async () => void (await source.sql(release, [latest, '0000'])));
+  const before = await source.sql(version);
+  const run = (url: string, name: string) =>
+    runCli(['restore', name, '--into-empty'], { env: { DATABASE_URL: url, OPS_LOG_LEVEL: 'fatal' } });
+  expect(await run(source.url, file)).toMatchObject({
+    code: 3,
+    stderr: expect.stringContaining('not empty'),
+  });
+  expect(await source.sql(version)).toEqual(before);
+  const empty = await target({ content: 'empty' });
+  const notes = join(home, 'notes.gz');
+  await writeFile(notes, gzipSync('hello\n'));
+  expect(await run(empty.url, notes)).toMatchObject({ code: 2 });
+  expect(await empty.sql("select to_regclass('public.ops_policy') as made")).toEqual([{ made: null }]);
 });

@@ -109,7 +109,7 @@ describe('policy export, diff and apply', () => {
     const drift = [
       { key: 'proposal_caps', differences: [expect.objectContaining({ path: '$.hourly_limit', before: 3 })] },
     ];
-    expect(await json('apply', directory, '--dry-run')).toEqual({ drift, changed: [] });
+    expect(await json('apply', directory, '--dry-run')).toEqual({ drift, changed: [], problems: [] });
     const applied = await json('apply', directory, '--reason', 'as in git');
     expect(applied.changed).toEqual([{ key: 'proposal_caps', version: expect.any(Number) }]);
     const { version } = applied.changed[0];
@@ -149,6 +149,17 @@ describe('policy export, diff and apply', () => {
       },
     });
     expect(await run('apply', recipe)).toMatchObject({ code: 2, stderr: expect.stringContaining('where') });
+    // A dry run foresees it, and leaves no alarm.
+    const rehearsed = await run('apply', recipe, '--dry-run', '--json');
+    expect([rehearsed.code, JSON.parse(rehearsed.stdout)]).toEqual([
+      2,
+      expect.objectContaining({
+        changed: [],
+        problems: [
+          expect.objectContaining({ key: 'reaction_matrix', path: expect.stringContaining('where') }),
+        ],
+      }),
+    ]);
     expect((await json('get', 'auto_approve')).value.daily_limit).toBe(500);
     expect(await db.sql("select from ops_agent_events where type = 'policy:refused'")).toHaveLength(1);
   });
@@ -156,7 +167,18 @@ describe('policy export, diff and apply', () => {
   test('refuse what is no policy, with the way out', async () => {
     const path = await file('notes.json', { hello: 'you' });
     expect(await run('apply', path)).toMatchObject({ code: 2, stderr: expect.stringContaining('recipe') });
-    expect(await run('apply', join(home, 'nowhere'))).toMatchObject({ code: 2 });
+    expect(await run('apply', join(home, 'nowhere'))).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('relative to'),
+    });
+    expect(await run('test', path)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('no fixtures'),
+    });
+    expect(await run('test', join(home, 'nowhere'))).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('cannot read the file'),
+    });
     expect(await run('diff', 'proposal_caps', '999')).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('never had version 999'),

@@ -146,6 +146,20 @@ describe('GET /api/ops/stream', () => {
     expect([(await head.answer).status, head.calls]).toEqual([200, []]);
   });
 
+  it('is refused beyond fifty that come at the same moment; one that found no database takes no place', async () => {
+    let away = true;
+    const listChanges = () =>
+      away ? Promise.reject(Object.assign(new Error('away'), { code: 'ECONNREFUSED' })) : [];
+    const { app } = testApp({ listChanges });
+    const ask = () => app.request('/api/ops/stream', { headers: bearer(apiKey) });
+    await Promise.all(Array.from({ length: 50 }, ask));
+    away = false;
+    const answers = await Promise.all(Array.from({ length: 60 }, ask));
+    const taken = answers.filter(({ status }) => status === 200);
+    expect([taken.length, answers.filter(({ status }) => status === 429).length]).toEqual([50, 10]);
+    await Promise.all(taken.map((stream) => stream.body?.cancel()));
+  });
+
   it('is refused beyond fifty at once, and free again when one ends', async () => {
     const { app } = testApp({ listChanges: () => [] });
     const ask = () => app.request('/api/ops/stream', { headers: bearer(apiKey) });

@@ -31,12 +31,16 @@ export function streamChanges(deps: AppDeps): Endpoint {
   return described(spec, async function streamChanges(c) {
     if (c.req.method === 'HEAD') return c.body(null, 200, headers);
     if (open >= mostStreams) throw crowded();
-    const { feed, missed } = feedOf(c, deps);
-    // Before the answer begins, a database that is away is still a 503.
-    const first = await feed.next();
     const stopped = new AbortController();
+    // Counted before anything is waited for: many that come at the same moment are not let in together.
     open++;
     stopped.signal.addEventListener('abort', () => open--, { once: true });
+    const { feed, missed } = feedOf(c, deps);
+    // Before the answer begins, a database that is away is still a 503.
+    const first = await feed.next().catch((error: unknown) => {
+      stopped.abort();
+      throw error;
+    });
     const spoken = speak({
       ...pace,
       feed,

@@ -3,10 +3,12 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { setPoliciesOrAlarm } from '../../../supabase/client/policy.js';
 import { type Difference, differences, type Json } from '../../../supabase/client/policy-files.js';
+import type { OpsPort } from '../../../supabase/client/port.js';
 import { type PolicyKey, policyKeys } from '../../../supabase/client/terms.js';
 import type { Bind } from '../command.js';
+import { type ExitCode, exitCodes } from '../exit-codes.js';
 import { type Output, oneLine, table } from '../output.js';
-import { applied, keysOf, readLive, readSource } from '../policy-sources.js';
+import { applied, keysOf, type Policies, readLive, readSource } from '../policy-sources.js';
 
 export function addExport(policy: Command, bind: Bind): void {
   policy
@@ -50,13 +52,36 @@ export function addApply(policy: Command, bind: Bind): void {
           .filter((changed) => changed.differences.length > 0);
         const versions = Object.fromEntries(live.map(({ key, version }) => [key, version]));
         const why = reason ?? (source.title === undefined ? undefined : `recipe: ${source.title}`);
-        const changed = dryRun
-          ? []
-          : (await setPoliciesOrAlarm(port, { values, versions, ...(why !== undefined && { reason: why }) }))
-              .changed;
-        out.show({ drift, changed }, () => renderDrift(drift, dryRun ? undefined : changed, out));
+        if (dryRun) return rehearse(port, drift, values, out);
+        const { changed } = await setPoliciesOrAlarm(port, {
+          values,
+          versions,
+          ...(why !== undefined && { reason: why }),
+        });
+        out.show({ drift, changed }, () => renderDrift(drift, changed, out));
+        return exitCodes.ok;
       }),
     );
+}
+
+/** Shows the drift, and what would be refused, with the exit code of the refusal: a pipeline goes by it. */
+async function rehearse(port: OpsPort, drift: Drift[], values: Policies, out: Output): Promise<ExitCode> {
+  const problems = await problemsOf(port, drift, values);
+  const ok = problems.every(({ severity }) => severity !== 'error');
+  out.show({ drift, changed: [], problems }, () => {
+    if (problems.length === 0) return renderDrift(drift, undefined, out);
+    const rows = problems.map(({ severity, key, path, message, fix }) => [severity, key, path, message, fix]);
+    const found = table(['severity', 'policy', 'path', 'problem', 'fix'], rows, out.paint);
+    return `${renderDrift(drift, undefined, out)}\n\n${found}`;
+  });
+  return ok ? exitCodes.ok : exitCodes.usage;
+}
+
+async function problemsOf(port: OpsPort, drift: Drift[], values: Policies) {
+  const lists = drift.map(async ({ key }) =>
+    (await port.validatePolicy({ key, value: values[key] ?? null })).map((problem) => ({ key, ...problem })),
+  );
+  return (await Promise.all(lists)).flat();
 }
 
 function renderDrift(drift: Drift[], changed: { key: string; version: number }[] | undefined, out: Output) {

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import type { OpsPort } from '../../../supabase/client/port.js';
 import type { Bind } from '../command.js';
+import { usageError } from '../context.js';
 import { exitCodes } from '../exit-codes.js';
 import { table } from '../output.js';
 import { type Policies, readJsonFile, readSource } from '../policy-sources.js';
@@ -53,7 +54,13 @@ export function addTest(policy: Command, bind: Bind): void {
 
 export async function readFixtures(path: string): Promise<{ fixtures: Fixture[]; drafts: Policies }> {
   const isDirectory = (await stat(path).catch(() => undefined))?.isDirectory() === true;
-  const fixtures = Fixtures.parse(await readJsonFile(isDirectory ? join(path, 'fixtures.json') : path));
+  const file = isDirectory ? join(path, 'fixtures.json') : path;
+  const { data: fixtures, error } = Fixtures.safeParse(await readJsonFile(file));
+  if (error)
+    throw usageError(
+      `${file} holds no fixtures: ${z.prettifyError(error)}`,
+      'A fixture is {"name": …, "event": {"type": …}, "expect": {"<pattern>": "fired"}}, in a list.',
+    );
   return { fixtures, drafts: isDirectory ? (await readSource(path)).policies : {} };
 }
 

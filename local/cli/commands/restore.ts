@@ -29,8 +29,10 @@ export const addRestore: AddCommand = (program, bind) => {
         const { port, ...connected } = await connect();
         const chosen = requireSql(connected.chosen);
         out.note(`restoring into ${chosen.label}`);
+        const { requireRestorable, restoreBackup } = await import('../../backup/restore.js');
+        // Before the schema is touched: a database that has work in it is not brought up to date in passing.
+        await requireRestorable({ config: chosen.config, file });
         if (intoEmpty) await bringUpToDate(context, chosen, { seed: false });
-        const { restoreBackup } = await import('../../backup/restore.js');
         const progress = startProgress(out, 'bytes');
         const onBytes = (done: number): void => progress.to(done, size);
         const restored = await restoreBackup({ config: chosen.config, file, onBytes }).finally(progress.end);

@@ -19,12 +19,15 @@ export const addSmoke: AddCommand = (program, bind) => {
     )
     .action(
       bind(async ({ out, env }, url: string, { wait }: { wait: number }) => {
+        const address = addressOf(url);
         const { OPS_API_KEY: key } = env();
         if (key === undefined)
-          throw usageError('smoke needs OPS_API_KEY', 'Set it to the key of that deployment.');
+          throw usageError(
+            'smoke needs OPS_API_KEY',
+            'Set it to the key of that deployment; the one of `npm start` stands in secrets.json under OPS_DATA_DIR.',
+          );
         const { askAt } = await import('../../smoke/ask.js');
         const { smoke } = await import('../../smoke/smoke.js');
-        const address = addressOf(url);
         const checks = await smoke({ ask: askAt(address), key, waitMs: wait * 1_000 });
         const ok = checks.every(({ result }) => result === 'ok');
         out.show({ ok, url: address.origin, checks }, () =>
