@@ -7,6 +7,7 @@ import type { Clock } from './clock.js';
 import { gates } from './gates.js';
 import { trustedUntil } from './lease.js';
 import { write } from './log.js';
+import { Marks } from './marks.js';
 import type { FailureCounter } from './outage.js';
 import type { Ask, Slots } from './slots.js';
 
@@ -38,6 +39,7 @@ export class Claimer {
   /** The last look found nothing: ask one question for all executors. */
   #quiet = true;
   #limitedRestUntil = 0;
+  readonly #marks = new Marks();
   claimed = 0;
 
   constructor(deps: ClaimerDeps) {
@@ -67,11 +69,16 @@ export class Claimer {
   }
 
   /** Trust counts from before the call: the database cannot have started the lease earlier. */
-  async #claim({ executors, limit }: Ask): Promise<number> {
+  async #claim(ask: Ask, marks = this.#marks.at(this.#deps.clock.now())): Promise<number> {
     const { port, clock, worker, leaseMs } = this.#deps;
     const start = clock.now();
     const until = trustedUntil(start, leaseMs());
-    const steps = await port.claimSteps({ worker, executors, limit, leaseSeconds: leaseMs() / 1_000 });
+    const leaseSeconds = leaseMs() / 1_000;
+    const steps = await port.claimSteps({ worker, ...ask, leaseSeconds, ...(marks && { marks }) });
+    // Nothing behind the marks says nothing about what came before them.
+    if (marks !== null && steps.length === 0) return await this.#claim(ask, null);
+    if (marks === null) this.#marks.looked(start, clock.now());
+    this.#marks.found(steps);
     if (gates.hold !== undefined && steps.length > 0) await gates.hold('claimed');
     const attempts = steps.flatMap((step) => this.#attempt(step, until));
     this.claimed += attempts.length;

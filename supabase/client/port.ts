@@ -166,7 +166,10 @@ export const calls = {
   workerConfig: call('ops_worker_config', {}, value(out.WorkerConfig)),
   claimSteps: call(
     'ops_claim_steps',
-    { worker: arg.text, executors: arg.texts, limit: arg.int.orDefault, leaseSeconds: arg.numeric.orDefault },
+    {
+      ...{ worker: arg.text, executors: arg.texts, limit: arg.int.orDefault },
+      ...{ leaseSeconds: arg.numeric.orDefault, marks: arg.jsonb(input.ClaimMarks).orDefault },
+    },
     rows(out.ClaimedStep),
   ),
   workerIdle: call(

@@ -474,27 +474,35 @@ begin
 end $$;
 comment on function public.ops_promote_due(timestamptz) is 'Queues scheduled steps whose time has come, up to 1,000.';
 
-create or replace function public.ops_pick_steps(p_executors text[], p_quotas integer[], p_limit integer, p_but uuid[]) returns uuid[]
+drop function if exists public.ops_pick_steps(text[], integer[], integer, uuid[]);
+create or replace function public.ops_pick_steps(p_executors text[], p_quotas integer[], p_limit integer, p_but uuid[], p_marks jsonb default null) returns uuid[]
 language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
 begin
   -- The heads of the queues, merged, say how many of each executor; then exactly as many are locked.
   return array(
     select p.id from (
-      select head.executor, count(*) as n from (
-        select q.executor, h.priority, h.ready_at, h.id from unnest(p_executors, p_quotas) q(executor, quota)
+      select head.executor, head.from_priority, head.from_ready_at, count(*) as n from (
+        select q.executor, m.from_priority, m.from_ready_at, h.priority, h.ready_at, h.id from unnest(p_executors, p_quotas) q(executor, quota)
+        cross join lateral (select coalesce((p_marks #>> array[q.executor, 'priority'])::integer, -2147483648) as from_priority,
+          coalesce((p_marks #>> array[q.executor, 'ready_at'])::timestamptz, '-infinity') as from_ready_at) m
         cross join lateral (select s.priority, s.ready_at, s.id from public.ops_mission_steps s
-          where s.status = 'queued' and s.executor = q.executor and s.id <> all (p_but) order by s.priority, s.ready_at, s.id limit q.quota) h
+          where s.status = 'queued' and s.executor = q.executor and (s.priority, s.ready_at) >= (m.from_priority, m.from_ready_at) and s.id <> all (p_but)
+          order by s.priority, s.ready_at, s.id limit q.quota) h
         order by h.priority, h.ready_at, h.id limit p_limit) head
-      group by head.executor) q
+      group by head.executor, head.from_priority, head.from_ready_at) q
     cross join lateral (select s.id from public.ops_mission_steps s
-      where s.status = 'queued' and s.executor = q.executor and s.id <> all (p_but) order by s.priority, s.ready_at, s.id limit q.n for update skip locked) p);
+      where s.status = 'queued' and s.executor = q.executor and (s.priority, s.ready_at) >= (q.from_priority, q.from_ready_at) and s.id <> all (p_but)
+      order by s.priority, s.ready_at, s.id limit q.n for update skip locked) p);
 end $$;
-comment on function public.ops_pick_steps(text[], integer[], integer, uuid[]) is
-  'Locks up to p_limit queued steps, at most its quota of each executor, in order of priority, ready_at, id over all of them; p_but are left out. Waits for nobody.';
+comment on function public.ops_pick_steps(text[], integer[], integer, uuid[], jsonb) is
+  'Locks up to p_limit queued steps, at most its quota of each executor, in order of priority, ready_at, id over all of them; p_but are left out, and what stands before p_marks {executor: {priority, ready_at}} is not looked at. Waits for nobody.';
 
-create or replace function public.ops_claim_steps(p_worker text, p_executors text[], p_limit integer default 100, p_lease_seconds numeric default 60)
+-- Others may hold old snapshots (a dump, a report), and as long as they do, entries of the queue that were claimed since stay
+-- in its index. A worker that met many of them starts where its last claim did (p_marks), and looks at all now and then.
+drop function if exists public.ops_claim_steps(text, text[], integer, numeric);
+create or replace function public.ops_claim_steps(p_worker text, p_executors text[], p_limit integer default 100, p_lease_seconds numeric default 60, p_marks jsonb default null)
 returns table (id uuid, mission_id uuid, key text, kind text, executor text, params jsonb, lease_epoch bigint,
-  lease_expires_at timestamptz, attempt integer, timeout_seconds numeric, role text, traceparent text, dry_run boolean)
+  lease_expires_at timestamptz, attempt integer, timeout_seconds numeric, role text, traceparent text, dry_run boolean, priority integer, ready_at timestamptz)
 language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
 declare
   v_now timestamptz := public.ops_clock();
@@ -516,7 +524,7 @@ begin
   if v_plain is null and v_quota.executors is not null or public.ops_has_budgets(v_budgets) then
     select b.ids, b.reserved into v_ids, v_reserved from public.ops_pick_bounded(v_quota.executors, v_quota.quotas, p_limit, v_policy, v_budgets, v_now) b;
   else
-    v_ids := public.ops_pick_steps(v_quota.executors, v_plain, p_limit, '{}');
+    v_ids := public.ops_pick_steps(v_quota.executors, v_plain, p_limit, '{}', p_marks);
   end if;
   return query
   with claimed as (
@@ -541,12 +549,12 @@ begin
     where v_policy -> 'executors' -> c.executor ? 'rate' and l.key = 'executor:' || c.executor
   )
   select c.id, c.mission_id, c.key, c.kind, c.executor, c.params, c.lease_epoch, c.lease_expires_at, c.attempt, c.timeout_seconds, c.role,
-    (select m.traceparent from public.ops_missions m where m.id = c.mission_id), c.dry_run
+    (select m.traceparent from public.ops_missions m where m.id = c.mission_id), c.dry_run, c.priority, c.ready_at
   from claimed c order by c.priority, c.ready_at, c.id;
   perform public.ops_engine_end(v_was);
 end $$;
-comment on function public.ops_claim_steps(text, text[], integer, numeric) is
-  'Takes up to p_limit queued steps of these executors under a lease of p_lease_seconds, in order of priority, ready_at, id; each gets a new lease epoch and an attempt row. Waits for nobody. Steps held by a switch, limit, rate or budget leave the queue with their wait_reason.';
+comment on function public.ops_claim_steps(text, text[], integer, numeric, jsonb) is
+  'Takes up to p_limit queued steps of these executors under a lease of p_lease_seconds, in order of priority, ready_at, id; each gets a new lease epoch and an attempt row. Waits for nobody. Steps held by a switch, limit, rate or budget leave the queue with their wait_reason. p_marks {executor: {priority, ready_at}} passes over what stands before: the first rows of the last claim, so that a worker under load need not walk again over what was claimed since; nothing found under a mark says nothing.';
 
 create or replace function public.ops_hold_switched(p_executors text[], p_limit integer, p_switches jsonb, p_now timestamptz) returns void
 language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$

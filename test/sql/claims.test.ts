@@ -54,6 +54,20 @@ describe('the order', () => {
   });
 });
 
+describe('marks', () => {
+  test('pass over what stands before them, of their executor alone', async () => {
+    await setClock(db.sql, { at: '2026-03-01T10:00:00Z' });
+    await engine.mission([side('early'), side('late')]);
+    const rows = await engine.port.claimSteps({ worker: 'w', executors: ['noop'], limit: 1 });
+    const { priority, ready_at } = only(rows);
+    await db.sql("update ops_mission_steps set priority = -1 where status = 'queued'");
+    const claim = (marks?: object) =>
+      engine.port.claimSteps({ worker: 'w', executors: ['noop'], ...(marks && { marks: { ...marks } }) });
+    expect(await claim({ noop: { priority, ready_at } })).toEqual([]);
+    expect((await claim({ radar: { priority, ready_at } })).map(({ key }) => key)).toEqual(['late']);
+  });
+});
+
 describe('a claim', () => {
   test('gives a lease, a new epoch and an attempt, and starts the mission', async () => {
     await setClock(db.sql, { at: '2026-03-01T10:00:00Z' });

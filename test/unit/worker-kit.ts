@@ -89,6 +89,8 @@ export function claimed(over: Partial<ClaimedStep> = {}): ClaimedStep {
     role: null,
     traceparent: null,
     dry_run: false,
+    priority: 0,
+    ready_at: '2026-01-01T00:00:00+00:00',
     ...over,
   };
 }

@@ -5,6 +5,7 @@ import { type ListenConnection, Listener, type ListenHandlers } from '../../loca
 import { Slots } from '../../local/worker/slots.js';
 import { Wakeup } from '../../local/worker/wakeup.js';
 import { OpsError } from '../../supabase/client/errors.js';
+import type { ClaimMarks } from '../../supabase/client/schemas/inputs.js';
 import {
   claimed,
   deferred,
@@ -147,6 +148,7 @@ describe('a claim', () => {
     claimSteps: (args: {
       executors: string[];
       limit?: number | undefined;
+      marks?: ClaimMarks | undefined;
     }) => Promise<ReturnType<typeof claimed>[]>,
     executors = [drill],
   ) {
@@ -203,6 +205,36 @@ describe('a claim', () => {
       await claimer.tick();
     }
     expect(asked).toEqual(['drill agent', 'drill', 'agent', 'drill', 'drill', 'drill', 'agent']);
+  });
+
+  test('that took long from the head of the queue goes on where it was, and looks at all again in time', async () => {
+    const asked: (string | undefined)[] = [];
+    const answers = ['09:00', '09:01', undefined, '08:00', '09:02'];
+    const { clock, claimer } = claimerWith(async ({ marks }) => {
+      asked.push(marks?.drill?.ready_at);
+      if (marks === undefined) await clock.advance(100);
+      const ready_at = answers[asked.length - 1];
+      return ready_at === undefined ? [] : [claimed({ ready_at })];
+    });
+    await claimer.tick();
+    await claimer.tick();
+    // Nothing behind the mark: looked for from the head, in the same tick.
+    await claimer.tick();
+    await claimer.tick();
+    await clock.advance(2_000);
+    await claimer.tick();
+    expect(asked).toEqual([undefined, '09:00', '09:01', undefined, '08:00', undefined]);
+  });
+
+  test('that was quick has no marks', async () => {
+    const asked: unknown[] = [];
+    const { claimer } = claimerWith(async ({ marks }) => {
+      asked.push(marks);
+      return [claimed()];
+    });
+    await claimer.tick();
+    await claimer.tick();
+    expect(asked).toEqual([undefined, undefined]);
   });
 
   test('counts trust from before it was sent', async () => {

@@ -68,6 +68,8 @@ function stepOf(
     role: role ?? null,
     traceparent: null,
     dry_run: false,
+    priority: 0,
+    ready_at: '2026-01-01T00:00:00+00:00',
   };
 }
 

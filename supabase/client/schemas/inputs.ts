@@ -37,6 +37,8 @@ export const StepEvent = z.strictObject({
   data: document.optional(),
   dedupe_key: z.string().max(500).optional(),
 });
+/** By executor: where the queue is looked at from. */
+export const ClaimMarks = z.record(z.string(), z.object({ priority: z.int(), ready_at: z.string() }));
 export const StepResult = z.strictObject({
   step_id: z.uuid(),
   lease_epoch: z.int(),
@@ -136,6 +138,7 @@ export const LlmReport = z.strictObject({
 
 export type EventInput = z.input<typeof EventInput>;
 export type SentEvent = z.input<typeof SentEvent>;
+export type ClaimMarks = z.infer<typeof ClaimMarks>;
 export type StepResult = z.input<typeof StepResult>;
 export type StepFailure = z.input<typeof StepFailure>;
 export type LlmReport = z.infer<typeof LlmReport>;

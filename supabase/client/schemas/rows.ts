@@ -62,6 +62,9 @@ export const ClaimedStep = z.object({
   traceparent: z.string().nullable(),
   /** It goes through every state, and its executor is not called. */
   dry_run: z.boolean(),
+  /** With `ready_at` its place in the queue of its executor. */
+  priority: z.int(),
+  ready_at: timestamp,
 });
 export const Renewal = z.object({
   step_id: z.uuid(),

@@ -26,6 +26,7 @@ export async function tryStep(params: object, world: World, until?: Promise<Endi
       lease_expires_at: '2026-01-01T00:00:00+00:00',
     },
     ...{ attempt: 1, timeout_seconds: null, role: null, traceparent: null, dry_run: false },
+    ...{ priority: 0, ready_at: '2026-01-01T00:00:00+00:00' },
   };
   const attempt = new Attempt(step, openclaw, 0, Number.POSITIVE_INFINITY);
   const scope = new Scope(attempt, parseParams(openclaw, params), {
