@@ -35,6 +35,7 @@ describe('the size of a body', () => {
     expect((await send(largest(1_048_576))).status).toBe(201);
     const response = await send(largest(1_048_577));
     expect(response.status).toBe(413);
+    expect(response.headers.get('connection')).toBe('close');
     expect(await bodyOf(response)).toMatchObject({ code: 'OPS_017' });
   });
 

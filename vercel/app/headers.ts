@@ -51,6 +51,8 @@ export function guardHeaders(): MiddlewareHandler<AppTypes> {
   return async function guardHeaders(c, next) {
     await guard(c, next);
     closeHeaders(c.res.headers, c.req.url);
+    // The rest of the body is on its way and will not be read: nobody may send another request behind it.
+    if (c.res.status === 413) c.res.headers.set('Connection', 'close');
   };
 }
 
