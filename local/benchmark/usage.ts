@@ -11,12 +11,19 @@ export async function serverCpuMs(backendPid: number): Promise<number | undefine
   const backend = await statOf(backendPid);
   // A server elsewhere may have a backend whose number is somebody else's here.
   if (backend === undefined || !backend.name.startsWith('postgres')) return undefined;
-  const postmaster = await statOf(backend.parent);
-  if (postmaster === undefined) return undefined;
+  return await familyMs(backend.parent);
+}
+
+/** A backend that ends between two looks would be missed, or counted twice: then everything is looked at again. */
+async function familyMs(postmaster: number): Promise<number | undefined> {
+  const before = await statOf(postmaster);
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const stats = await Promise.all(pids.map((pid) => statOf(Number(pid))));
-  const children = stats.filter((stat) => stat?.parent === backend.parent);
-  const ticks = children.reduce((sum, child) => sum + (child?.own ?? 0), postmaster.own + postmaster.reaped);
+  const after = await statOf(postmaster);
+  if (before === undefined || after === undefined) return undefined;
+  if (before.reaped !== after.reaped) return await familyMs(postmaster);
+  const children = stats.filter((stat) => stat?.parent === postmaster);
+  const ticks = children.reduce((sum, child) => sum + (child?.own ?? 0), after.own + after.reaped);
   return ticks * msPerTick;
 }
 
