@@ -1185,6 +1185,10 @@ end $$;
 comment on function public.ops_serialize_policy() is
   'Trigger before each statement that writes policies: one writer at a time, so that versions rise by one and the matrix is compiled from the last of them.';
 
+-- A refusal rolls back all that its transaction wrote. A sequence is not rolled back, so it remembers that there was one.
+create sequence if not exists public.ops_policy_refusals as bigint;
+comment on sequence public.ops_policy_refusals is 'Counts refused writes of policies, those too that were rolled back. The heartbeat tells what nobody told yet.';
+
 create or replace function public.ops_check_policy() returns trigger
 language plpgsql set search_path = '' as $$
 declare
@@ -1206,6 +1210,7 @@ begin
   into v_errors, v_warning
   from public.ops_validate_policy(new.key, new.value) p;
   if v_errors is not null then
+    perform nextval('public.ops_policy_refusals');
     perform public.ops_raise('OPS_008', format('policy %s is not valid: %s %s%s', new.key, v_errors #>> '{0,path}', v_errors #>> '{0,message}',
       case jsonb_array_length(v_errors) when 1 then '' else format(' (and %s more)', jsonb_array_length(v_errors) - 1) end),
       v_errors, v_errors #>> '{0,fix}');
@@ -1353,6 +1358,35 @@ end $$;
 comment on function public.ops_rollback_policy(text, bigint, text) is
   'Writes an earlier value of a policy as a new version; answers {key, version}. Raises OPS_012 when there is no such version, OPS_008 when today''s checks refuse it.';
 
+create or replace function public.ops_refusals_so_far() returns bigint
+language plpgsql stable set search_path = '' as $$
+begin
+  return (select case when r.is_called then r.last_value else 0 end from public.ops_policy_refusals r);
+end $$;
+comment on function public.ops_refusals_so_far() is 'How many writes of policies were ever refused.';
+
+create or replace function public.ops_tell_refusals() returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  v_refused bigint := public.ops_refusals_so_far();
+  v_told bigint;
+begin
+  if v_refused = 0 then
+    return 0;
+  end if;
+  insert into public.ops_limits (key) values ('policy_refusals') on conflict do nothing;
+  select l.used into v_told from public.ops_limits l where l.key = 'policy_refusals' for update skip locked;
+  if v_told is null or v_told >= v_refused then
+    return 0;
+  end if;
+  update public.ops_limits l set used = v_refused, updated_at = public.ops_clock() where l.key = 'policy_refusals';
+  perform public.ops_raise_event('policy:refused', jsonb_build_object('refused', v_refused - v_told,
+    'reason', 'refused where it was typed: whoever wrote it has seen the path and the remedy, and the log of the server has them'), 'policy:refused:sql:' || v_refused);
+  return v_refused - v_told;
+end $$;
+comment on function public.ops_tell_refusals() is
+  'Raises policy:refused for refusals that left no event, such as those of statements in an SQL editor; answers how many. Any number at once: one tells.';
+
 create or replace function public.ops_record_refusal(p_key text, p_reason text) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -1362,6 +1396,8 @@ begin
   perform public.ops_raise_event('policy:refused', jsonb_build_object('key', v_key, 'reason', v_reason,
       'version', (select p.version from public.ops_policy p where p.key = p_key)),
     format('policy:refused:%s:%s:%s', v_key, md5(v_reason), to_char(public.ops_clock() at time zone 'UTC', 'YYYY-MM-DD"T"HH24')));
+  insert into public.ops_limits as l (key, used) values ('policy_refusals', 1)
+  on conflict (key) do update set used = least(l.used + 1, public.ops_refusals_so_far()), updated_at = public.ops_clock();
   return jsonb_build_object('key', v_key);
 end $$;
 comment on function public.ops_record_refusal(text, text) is

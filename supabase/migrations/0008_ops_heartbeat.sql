@@ -38,12 +38,13 @@ begin
     select o.key from public.ops_limits o where o.updated_at < v_now - interval '40 days' and o.key ~ '^(cooldown|limit|fanout|radar):'
     order by o.key limit 500 for update skip locked);
   get diagnostics v_count = row_count;
+  perform public.ops_tell_refusals();
   if public.ops_has_budgets(public.ops_policy_value('budgets')) or exists (select from public.ops_budget_settlements s) then
     perform public.ops_open_budgets(public.ops_policy_value('budgets'), public.ops_clock());
   end if;
   return jsonb_build_object('swept', v_count, 'freed', public.ops_review_holds() + public.ops_free_key_holds(public.ops_policy_value('worker_policy'), public.ops_clock()));
 end $$;
-comment on function public.ops_sweep() is 'Phase: forgets counters nobody has touched for 40 days (the longest window is a month) books what ended attempts cost, and queues steps whose hold no longer stands: {swept, freed}.';
+comment on function public.ops_sweep() is 'Phase: forgets counters nobody has touched for 40 days (the longest window is a month), tells refused policies, books what ended attempts cost, and queues steps whose hold no longer stands: {swept, freed}.';
 
 -- Breakers: what keeps failing is paused by the loop itself ------------------------------------------------------
 

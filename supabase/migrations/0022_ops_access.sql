@@ -71,9 +71,10 @@ declare
   v_object record;
 begin
   for v_object in select c.oid::regclass::text as name, c.relkind from pg_catalog.pg_class c
-    where c.relnamespace = 'public'::regnamespace and c.relname like 'ops\_%' and c.relkind in ('r', 'p', 'v') and pg_catalog.pg_get_userbyid(c.relowner) = current_user
+    where c.relnamespace = 'public'::regnamespace and c.relname like 'ops\_%' and c.relkind in ('r', 'p', 'v', 'S') and pg_catalog.pg_get_userbyid(c.relowner) = current_user
   loop
     execute format('revoke all on %s from %s', v_object.name, v_everyone);
+    continue when v_object.relkind = 'S';
     if 'service_role' = any (v_roles) then
       execute format('grant select on %s to service_role', v_object.name);
     end if;

@@ -186,6 +186,23 @@ describe('a refusal', () => {
     );
   });
 
+  test('of a statement is rolled back with it, and told by the next beat all the same, once', async () => {
+    const told = () =>
+      engine.db.sql<{ refused: string | null }>(
+        "select data ->> 'refused' as refused from ops_agent_events where type = 'policy:refused'",
+      );
+    await engine.db.sql('select ops_tell_refusals()');
+    await engine.db.sql("delete from ops_agent_events where type = 'policy:refused'");
+    const before = await engine.db.one("select value from ops_policy where key = 'proposal_caps'");
+    const bad = `update ops_policy set value = '{"daily_limit": "many"}' where key = 'proposal_caps'`;
+    for (let i = 0; i < 2; i++) await expect(engine.db.sql(bad)).rejects.toMatchObject({ code: 'OP008' });
+    expect(await told()).toEqual([]);
+    await Promise.all([engine.port.heartbeat(), engine.port.heartbeat(), engine.port.heartbeat()]);
+    await engine.port.heartbeat();
+    expect(await told()).toEqual([{ refused: '2' }]);
+    expect(await engine.db.one("select value from ops_policy where key = 'proposal_caps'")).toEqual(before);
+  });
+
   test('of a write or a rollback through the client reaches the caller, and leaves its trace', async () => {
     const key = 'proposal_caps';
     const bad = setPolicyOrAlarm(engine.port, { key, value: { daily_limit: -1 } });
