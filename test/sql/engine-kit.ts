@@ -78,6 +78,7 @@ const tables = [
 const clean = `
   select set_config('ops.engine', 'on', true);
   ${tables.map((table) => `delete from ${table};`).join(' ')}
+  select setval('ops_policy_refusals', 1, false);
   update ops_wakeups set waiting = false;
   delete from ops_policy where key in ('switches', 'loop_limits', 'approvals', 'budgets', 'schedules');
   update ops_executors set exclusive = null where exclusive is not null and name = 'noop';
