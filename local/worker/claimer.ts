@@ -69,7 +69,7 @@ export class Claimer {
   }
 
   /** Trust counts from before the call: the database cannot have started the lease earlier. */
-  async #claim(ask: Ask, marks = this.#marks.at(this.#deps.clock.now())): Promise<number> {
+  async #claim(ask: Ask, marks = this.#marks.at(this.#deps.clock.now(), ask.executors)): Promise<number> {
     const { port, clock, worker, leaseMs } = this.#deps;
     const start = clock.now();
     const until = trustedUntil(start, leaseMs());

@@ -16,9 +16,14 @@ export class Marks {
   #marks: ClaimMarks = {};
   #headAt = Number.NEGATIVE_INFINITY;
 
-  /** What to send with the next claim; null looks from the head. */
-  at(now: number): ClaimMarks | null {
-    return now < this.#headAt && Object.keys(this.#marks).length > 0 ? { ...this.#marks } : null;
+  /** What to send with a claim for these executors; null looks from the head, as it does when none of them has a mark. */
+  at(now: number, executors: readonly string[]): ClaimMarks | null {
+    if (now >= this.#headAt) return null;
+    const own = executors.flatMap((name) => {
+      const mark = this.#marks[name];
+      return mark === undefined ? [] : [[name, mark] as const];
+    });
+    return own.length === 0 ? null : Object.fromEntries(own);
   }
 
   /** Rows come in the order of the queue: the first of an executor is its mark. */
@@ -28,8 +33,8 @@ export class Marks {
     this.#marks = { ...this.#marks, ...first };
   }
 
-  /** A look from the head has come back. */
+  /** A look from the head has come back. A quick one, for other executors, takes nothing from a slow one. */
   looked(startedAt: number, now: number): void {
-    this.#headAt = now + Math.min(longestMs, share * (now - startedAt));
+    this.#headAt = Math.max(this.#headAt, now + Math.min(longestMs, share * (now - startedAt)));
   }
 }

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { createRegistry } from '../../local/executors/registry.js';
 import { Claimer, type Look } from '../../local/worker/claimer.js';
 import { type ListenConnection, Listener, type ListenHandlers } from '../../local/worker/listener.js';
+import { Marks } from '../../local/worker/marks.js';
 import { Slots } from '../../local/worker/slots.js';
 import { Wakeup } from '../../local/worker/wakeup.js';
 import { OpsError } from '../../supabase/client/errors.js';
@@ -224,6 +225,17 @@ describe('a claim', () => {
     await clock.advance(2_000);
     await claimer.tick();
     expect(asked).toEqual([undefined, '09:00', '09:01', undefined, '08:00', undefined]);
+  });
+
+  test('for other executors that was quick takes nothing from the marks of a slow one', () => {
+    const marks = new Marks();
+    const { priority, ready_at } = claimed({ executor: 'drill', ready_at: '09:00' });
+    marks.looked(0, 100);
+    marks.found([claimed({ executor: 'drill', ready_at: '09:00' })]);
+    expect(marks.at(100, ['agent'])).toBeNull();
+    marks.looked(100, 101);
+    expect(marks.at(2_000, ['agent', 'drill'])).toEqual({ drill: { priority, ready_at } });
+    expect(marks.at(2_100, ['drill'])).toBeNull();
   });
 
   test('that was quick has no marks', async () => {
