@@ -969,6 +969,9 @@ begin
     select public.ops_settle_budgets(jsonb_agg(to_jsonb(a))) from attempt a where a.reserved is not null)
   select l.step_id, l.lease_epoch, f.id is not null, f.status from lease l left join freed f on f.id = l.step_id and f.epoch = l.lease_epoch cross join settled;
   perform public.ops_free_keys(array(select (l ->> 'step_id')::uuid from jsonb_array_elements(p_leases) l), v_now);
+  -- A step may have been retried behind one that was asked to stop: it waits for a step that has ended by now.
+  perform public.ops_unblock(e.mission_id) from (select distinct s.mission_id from public.ops_mission_steps s
+    where s.id in (select (l ->> 'step_id')::uuid from jsonb_array_elements(p_leases) l) and s.status in ('cancelled', 'skipped')) e;
   perform public.ops_refresh_missions(array(select distinct s.mission_id from public.ops_mission_steps s
     where s.id in (select (l ->> 'step_id')::uuid from jsonb_array_elements(p_leases) l)));
   perform public.ops_wake('ops_steps');
@@ -1185,7 +1188,7 @@ end $$;
 comment on function public.ops_steps_edited() is
   'Trigger: what a statement by hand leads to, for all its steps together, their missions locked in id order: revivals, dependents, missions counted anew.';
 
--- The condition is read anew by every statement of the engine: what it would compare is compared in the function.
+-- A condition is read anew by every statement, the engine's too: what is to be compared is compared in the function.
 create or replace trigger ops_step_edited before update on public.ops_mission_steps
   for each row when (coalesce(current_setting('ops.engine', true), '') <> 'on') execute function public.ops_step_edited();
 create or replace trigger ops_steps_edit before update of status on public.ops_mission_steps

@@ -75,4 +75,16 @@ export const regressions: { name: string; seed: number; path: string; program: C
     path: '0:3:3:4:9:14:14:19:20:2:5:5',
     program: [propose(step()), claim, fail('retryable'), ['reviveByHand', { nth: 0, ended: false }]],
   },
+  {
+    name: 'a step retried behind a running one that was asked to stop, and was given back',
+    seed: 1534946635,
+    path: '1:4:3:6:7:10:13:14:11:12:5:8:9:9:9:9:9:9:9:9:9:9:9:9:9:9:10:11:9:9:9:9:9:9:9',
+    program: [
+      propose(step(), step()),
+      claim,
+      cancel,
+      ['retryStep', { nth: 0, ended: true }],
+      ['release', { busy: 0, picks: [0] }],
+    ],
+  },
 ];
