@@ -34,7 +34,7 @@ comment on function public.ops_radar_score(numeric, timestamptz, timestamptz) is
 create or replace function public.ops_radar_rank(p_score numeric, p_last_seen timestamptz) returns numeric
 language plpgsql immutable set search_path = '' as $$
 begin
-  return case when p_score > 0 then round(log(2.0, p_score) + extract(epoch from p_last_seen) / (30 * 86400), 9) else '-Infinity' end;
+  return case when p_score > 0 then round(log(2.0, p_score) + extract(epoch from p_last_seen) / (30 * 86400), 12) else '-Infinity' end;
 end $$;
 comment on function public.ops_radar_rank(numeric, timestamptz) is
   'The same order as the score now, at any time: log2 of the score now and this differ by a number that all signals share (forward decay, Cormode et al. 2009). So an index and a cursor hold while scores fade.';
