@@ -214,6 +214,8 @@ describe('a refusal', () => {
     await expect(rollbackPolicyOrAlarm(engine.port, { key, version: 4711 })).rejects.toMatchObject({
       code: 'OPS_012',
     });
+    // It has been told: the beat does not tell it again.
+    await engine.port.heartbeat();
     const events = await engine.db.sql(
       "select outcome, data from ops_agent_events where type = 'policy:refused'",
     );
