@@ -2,13 +2,17 @@
  * A heartbeat: rounds of `ops_heartbeat` until nothing is left or the time budget is spent. The endpoint, node-cron
  * and the worker's reactive mode all beat through here; any number of them at once is safe.
  */
+import type { BeatRound } from './calls/beats.js';
 import { fromDatabase, type OpsError } from './errors.js';
 import type { OpsPort } from './port.js';
 import { planSchedules } from './schedules.js';
-import type { BeatRound } from './schemas/rows.js';
 
 /** Below the 8 s after which Supabase ends a statement of its API roles, so that a last round still fits. */
-export const beatBudgetMs = 5_000;
+const beatBudgetMs = 5_000;
+/** As `ops_heartbeat` has them when it is not told. */
+const batches = { events: 500, reactions: 50 };
+/** A round that runs out of time is tried with a tenth of its batch, then with a hundredth. */
+const smallestShare = 100;
 
 export type BeatOptions = {
   /** Who beats: `http`, `vercel`, `cron`, `reactive`, … Rounds from `reactive` leave no row. */
@@ -50,17 +54,25 @@ export async function runBeat(
 ): Promise<Beat> {
   const end = now() + (options.budgetMs ?? beatBudgetMs);
   let beat = emptyBeat();
+  let divisor = 1;
   do {
     try {
-      const round = await port.heartbeat(roundArguments(options, beat.beat_id));
+      const round = await port.heartbeat(roundArguments(options, divisor, beat.beat_id));
       beat = addRound(beat, round);
       if (round.scheduleResult.unplanned > 0) beat = await plan(port, beat);
     } catch (error) {
-      return await failedBeat(port, options.source, beat, fromDatabase(error));
+      divisor *= 10;
+      if (divisor > smallestShare || !ranOutOfTime(error))
+        return await failedBeat(port, options.source, beat, fromDatabase(error));
+      beat = { ...beat, more: true };
     }
-  } while (beat.more && now() < end);
+  } while (beat.more && (now() < end || beat.rounds === 0));
   return beat;
 }
+
+/** A statement timeout rolls the whole round back, and the next one would begin with the same events: it takes fewer. */
+const ranOutOfTime = (error: unknown): boolean =>
+  (fromDatabase(error).detail as { sqlstate?: unknown } | null | undefined)?.sqlstate === '57014';
 
 /** Members in the order of the documented response. */
 const emptyBeat = (): Beat => ({
@@ -79,16 +91,20 @@ const emptyBeat = (): Beat => ({
 });
 
 function roundArguments(
-  { source, eventBatch, reactionBatch, staleMinutes }: BeatOptions,
+  { source, staleMinutes, eventBatch = batches.events, reactionBatch = batches.reactions }: BeatOptions,
+  divisor: number,
   beatId: string | null,
 ) {
-  return { source, eventBatch, reactionBatch, staleMinutes, ...(beatId !== null && { beatId }) };
+  const share = (batch: number): number => Math.max(1, Math.floor(batch / divisor));
+  const size = { eventBatch: share(eventBatch), reactionBatch: share(reactionBatch) };
+  return { source, staleMinutes, ...size, ...(beatId !== null && { beatId }) };
 }
 
-/** Slots that were computed just now may be due already: one more round sees them. */
+/** Slots that were computed just now may be due already, and a round plans so many schedules only: one more sees to it. */
 async function plan(port: OpsPort, beat: Beat): Promise<Beat> {
   try {
-    return (await planSchedules(port)) > 0 ? { ...beat, more: true } : beat;
+    const { planned, left } = await planSchedules(port);
+    return planned + left > 0 ? { ...beat, more: true } : beat;
   } catch (error) {
     const { code, message } = fromDatabase(error);
     return { ...beat, ok: false, failures: [...beat.failures, { phase: 'schedules', code, message }] };

@@ -1,32 +1,30 @@
 /**
  * How one SQL function is described to TypeScript: its name, its named parameters with their SQL types, and the
- * shape it answers. `port.ts` lists all of them; adapters only have to send a name and its arguments.
+ * shape it answers. `calls/` has all of them; adapters only have to send a name and its arguments.
  */
 import { z } from 'zod';
 
 export type Param<T> = { sql: string; schema: z.ZodType<T>; optional: boolean };
 type Params = Record<string, Param<unknown>>;
 
-export type Shape<R> =
-  | { kind: 'rows'; schema: z.ZodType<R[]> }
-  | { kind: 'row'; schema: z.ZodType<R> }
-  | { kind: 'value'; schema: z.ZodType<R> };
+/** `rows`: any number of rows. `row`: exactly one. `value`: one jsonb, text, … */
+export type Shape<R> = { kind: 'rows' | 'row' | 'value'; schema: z.ZodType<R>; exact?: true };
 
-export type Call<P extends Params, R> = { fn: string; params: P; shape: Shape<R>; returns: R };
+export type Call<P extends Params, R> = { fn: string; params: P; shape: Shape<R> };
 
-type Required_<P extends Params> = {
-  [K in keyof P as undefined extends z.output<P[K]['schema']> ? never : K]: z.output<P[K]['schema']>;
+type Value<P extends Param<unknown>> = z.output<P['schema']>;
+type IfOptional<P extends Param<unknown>, Yes, No> = undefined extends Value<P> ? Yes : No;
+export type Arguments<P extends Params> = { [K in keyof P as IfOptional<P[K], never, K>]: Value<P[K]> } & {
+  [K in keyof P as IfOptional<P[K], K, never>]?: Value<P[K]>;
 };
-type Optional_<P extends Params> = {
-  [K in keyof P as undefined extends z.output<P[K]['schema']> ? K : never]?: z.output<P[K]['schema']>;
-};
-export type Arguments<P extends Params> = Required_<P> & Optional_<P>;
 
 /** What an adapter gets: the function, and each argument by its SQL name with its SQL type. */
 export type Request = {
   fn: string;
   args: { name: string; sql: string; value: unknown }[];
   kind: Shape<unknown>['kind'];
+  /** `jsonb` of the answer is read by `parseExact`: whoever asks may write it again. */
+  exact?: true;
 };
 
 function param<T>(
@@ -39,6 +37,7 @@ function param<T>(
 /** Parameter types by their SQL name. `.orDefault` leaves the argument out so that SQL's own default holds. */
 export const arg = {
   text: param('text', z.string()),
+  oneOf: <T extends string>(words: readonly T[]) => param('text', z.enum(words)),
   uuid: param('uuid', z.uuid()),
   int: param('integer', z.int()),
   bigint: param('bigint', z.int()),
@@ -50,13 +49,11 @@ export const arg = {
   jsonb: <T>(schema: z.ZodType<T>) => param('jsonb', schema),
 };
 
-/** A function that answers rows. */
-export const rows = <R>(schema: z.ZodType<R>): Shape<R[]> =>
-  ({ kind: 'rows', schema: z.array(schema) }) as unknown as Shape<R[]>;
-/** A function that answers exactly one row. */
+export const rows = <R>(schema: z.ZodType<R>): Shape<R[]> => ({ kind: 'rows', schema: z.array(schema) });
 export const row = <R>(schema: z.ZodType<R>): Shape<R> => ({ kind: 'row', schema });
-/** A function that answers one value (jsonb, text, …). */
 export const value = <R>(schema: z.ZodType<R>): Shape<R> => ({ kind: 'value', schema });
+/** The same answer, with its numbers as the database has them. */
+export const exact = <R>(shape: Shape<R>): Shape<R> => ({ ...shape, exact: true });
 
 // biome-ignore lint/suspicious/noExplicitAny: the parameter types are recovered by inference, `Params` would widen them
 export function call<P extends Record<string, Param<any>>, R>(
@@ -64,7 +61,7 @@ export function call<P extends Record<string, Param<any>>, R>(
   params: P,
   shape: Shape<R>,
 ): Call<P, R> {
-  return { fn, params, shape } as Call<P, R>;
+  return { fn, params, shape };
 }
 
 /** `leaseSeconds` → `p_lease_seconds`, the rule that names every parameter. */

@@ -62,7 +62,7 @@ const place = (host: string, url: URL): string =>
 const account = (url: URL): string => (url.username === '' ? '' : ` as ${decodeURIComponent(url.username)}`);
 
 /** `localhost`, 127.0.0.0/8 and ::1. */
-export function isLoopback(host: string): boolean {
+function isLoopback(host: string): boolean {
   return host === 'localhost' || /^127\.\d+\.\d+\.\d+$/.test(host) || host === '::1' || host === '[::1]';
 }
 

@@ -1,7 +1,15 @@
 /**
  * Every coded error of Ops-Loop in one table. SQL raises the same codes as SQLSTATE `OP001` … with message,
- * detail (JSON) and hint; `fromDatabase` maps them here and back is `sqlState`.
+ * detail (JSON) and hint; `fromDatabase` maps them here.
  */
+import {
+  databaseAwayStates,
+  malformedStates,
+  missingStates,
+  refusedStates,
+  rolledBackStates,
+} from './sqlstates.js';
+
 export const errorTable = {
   OPS_001: { meaning: 'database unreachable or refused', status: 503, retryable: true },
   OPS_002: { meaning: 'policy missing', status: 409, retryable: false },
@@ -61,44 +69,39 @@ export class OpsError extends Error {
   }
 }
 
-/** `OPS_008` → `OP008`, the SQLSTATE that the engine raises. */
-export const sqlState = (code: OpsCode): string => `OP${code.slice(4)}`;
+type DatabaseErrorLike = { code?: unknown; message?: unknown; detail?: unknown; hint?: unknown };
 
-/**
- * SQLSTATEs after which the transaction is known to be rolled back, so the same call may be made again at once:
- * serialization failure, deadlock, lock not available (PostgreSQL manual, appendix A).
- */
-export const rolledBackStates = new Set(['40001', '40P01', '55P03']);
+/** Turns whatever a driver threw into an `OpsError`; one that already is passes through. */
+export function fromDatabase(error: unknown): OpsError {
+  if (error instanceof OpsError) return error;
+  const { code, message, detail, hint } = (error ?? {}) as DatabaseErrorLike;
+  const text = typeof message === 'string' && message !== '' ? message : 'the database gave no message';
+  const given = typeof hint === 'string' ? hint : undefined;
+  const own = ownCode(stateOf(error));
+  if (own !== undefined)
+    return new OpsError(own, text, { hint: given, detail: parseDetail(detail), cause: error });
+  const server = serverFault(error, text);
+  if (server !== undefined)
+    return new OpsError(server.code, server.message, { hint: server.hint, cause: error });
+  const malformed = malformedStates.has(stateOf(error));
+  return new OpsError(malformed ? 'OPS_011' : 'OPS_018', text, {
+    hint: given ?? (malformed ? 'Correct the value and call again.' : undefined),
+    detail: { sqlstate: code },
+    cause: error,
+  });
+}
 
-/**
- * SQLSTATEs and errnos that mean "the database is away": connection exceptions (class 08), shutdown and start-up
- * (57P01-57P03), no room left (53100 disk, 53200 memory, 53300 connections), a read-only server, I/O errors, and what Node's sockets report. The outcome of a call that ended
- * so is unknown; only calls that are safe to repeat are repeated.
- */
-export const databaseAwayStates = new Set([
-  '08000',
-  '08001',
-  '08003',
-  '08004',
-  '08006',
-  '08P01',
-  '57P01',
-  '57P02',
-  '57P03',
-  '53100',
-  '53200',
-  '53300',
-  '58030',
-  '25006',
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'EPIPE',
-  'ETIMEDOUT',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-]);
+/** Empty when there is none. */
+function stateOf(error: unknown): string {
+  const code = (error as DatabaseErrorLike | null)?.code;
+  return typeof code === 'string' ? code : '';
+}
+
+/** `OP008`, the SQLSTATE that the engine raises → `OPS_008`. */
+function ownCode(state: string): OpsCode | undefined {
+  const code = `OPS_${state.slice(2)}`;
+  return /^OP\d{3}$/.test(state) && code in errorTable ? (code as OpsCode) : undefined;
+}
 
 /** What to do when the server answers, but cannot work. */
 const awayHints: Record<string, string> = {
@@ -108,55 +111,38 @@ const awayHints: Record<string, string> = {
     'It is a standby, or default_transaction_read_only is on; work goes on by itself once it takes writes.',
 };
 
-/** SQLSTATEs of values that the database cannot take: bad text, bad escapes, bad encoding, numbers out of range. */
-const malformedStates = new Set(['22P02', '22P05', '22003', '22021']);
-
-type DatabaseErrorLike = { code?: unknown; message?: unknown; detail?: unknown; hint?: unknown };
-
-/** Turns whatever a driver threw into an `OpsError`; one that already is passes through. */
-export function fromDatabase(error: unknown): OpsError {
-  if (error instanceof OpsError) return error;
-  const { code, message, detail, hint } = (error ?? {}) as DatabaseErrorLike;
-  const text = typeof message === 'string' && message !== '' ? message : 'the database gave no message';
-  const hintText = typeof hint === 'string' ? hint : undefined;
-  if (typeof code === 'string' && /^OP\d{3}$/.test(code)) {
-    const own = `OPS_${code.slice(2)}`;
-    if (own in errorTable)
-      return new OpsError(own as OpsCode, text, {
-        hint: hintText,
-        detail: parseDetail(detail),
-        cause: error,
-      });
-  }
+/** What the server's own words leave open: what it means here, and what to do. */
+function serverFault(
+  error: unknown,
+  text: string,
+): { code: OpsCode; message: string; hint: string } | undefined {
+  const state = stateOf(error);
   if (isDatabaseAway(error))
-    return new OpsError('OPS_001', `database unreachable: ${text}`, {
+    return {
+      code: 'OPS_001',
+      message: `database unreachable: ${text}`,
       hint:
-        awayHints[String(code)] ??
+        awayHints[state] ??
         'Check that the server runs and that DATABASE_URL names it; work goes on by itself once it answers.',
-      cause: error,
-    });
-  if (code === '42883' || code === '42P01' || code === '3F000')
-    return new OpsError('OPS_013', `the schema is not the one this code expects: ${text}`, {
+    };
+  if (missingStates.has(state))
+    return {
+      code: 'OPS_013',
+      message: `the schema is not the one this code expects: ${text}`,
       hint: 'Run `ops-loop migrate`.',
-      cause: error,
-    });
-  if (typeof code === 'string' && malformedStates.has(code))
-    return new OpsError('OPS_011', text, {
-      detail: { sqlstate: code },
-      hint: hintText ?? 'Correct the value and call again.',
-      cause: error,
-    });
-  if (code === '42501' || code === '28P01' || code === '28000')
-    return new OpsError('OPS_001', `the database refused: ${text}`, {
+    };
+  if (refusedStates.has(state))
+    return {
+      code: 'OPS_001',
+      message: `the database refused: ${text}`,
       hint: 'Check the role in DATABASE_URL; workers log in as ops_worker, migrations need the owner.',
-      cause: error,
-    });
-  return new OpsError('OPS_018', text, { detail: { sqlstate: code }, hint: hintText, cause: error });
+    };
+  return undefined;
 }
 
 export function isDatabaseAway(error: unknown): boolean {
-  const code = (error as DatabaseErrorLike | null)?.code;
-  if (typeof code === 'string' && (databaseAwayStates.has(code) || code === 'OPS_001')) return true;
+  const state = stateOf(error);
+  if (databaseAwayStates.has(state) || state === 'OPS_001') return true;
   const message = (error as DatabaseErrorLike | null)?.message;
   return (
     typeof message === 'string' &&
@@ -166,10 +152,7 @@ export function isDatabaseAway(error: unknown): boolean {
   );
 }
 
-export function wasRolledBack(error: unknown): boolean {
-  const code = (error as DatabaseErrorLike | null)?.code;
-  return typeof code === 'string' && rolledBackStates.has(code);
-}
+export const wasRolledBack = (error: unknown): boolean => rolledBackStates.has(stateOf(error));
 
 function parseDetail(detail: unknown): unknown {
   if (typeof detail !== 'string') return detail;

@@ -36,20 +36,22 @@ export function openDatabase(config: pg.PoolConfig): Database {
   pool.on('error', () => {});
   // A connection that breaks while it is in use says so twice: to its query, and here, where nobody else listens.
   pool.on('connect', (client) => client.on('error', () => {}));
-  const port = createPort((request, options) => sendWithRetry(pool, request, options));
+  const port = createPort((request, options) => sendWithRetry({ pool, config }, request, options));
   return { port, pool, close: () => pool.end() };
 }
 
-async function sendWithRetry(pool: pg.Pool, request: Request, options: CallOptions): Promise<unknown[]> {
+type Server = { pool: pg.Pool; config: pg.PoolConfig };
+
+async function sendWithRetry(server: Server, request: Request, options: CallOptions): Promise<unknown[]> {
   try {
-    return await resend(() => send(pool, request, options));
+    return await resend(() => send(server, request, options));
   } catch (error) {
     throw fromDatabase(error);
   }
 }
 
 async function send(
-  pool: pg.Pool,
+  { pool, config }: Server,
   request: Request,
   { deadlineMs = defaultDeadlineMs }: CallOptions,
 ): Promise<unknown[]> {
@@ -62,6 +64,7 @@ async function send(
     return request.kind === 'value' ? rows.map((r) => r.value) : rows;
   } catch (error) {
     // After an SQL error the connection is clean; after anything else its state is unknown, so it is thrown away.
+    if (error instanceof Overdue) cancel(config, client);
     client.release(!isSqlError(error));
     throw error;
   } finally {
@@ -81,9 +84,24 @@ async function overdue(
     return await new Promise<never>(() => {});
   }
   query.catch(() => {});
-  throw new OpsError('OPS_001', `${fn} did not answer within ${deadlineMs} ms`, {
+  throw new Overdue('OPS_001', `${fn} did not answer within ${deadlineMs} ms`, {
     hint: 'The outcome is unknown; the call is safe to repeat. Look at pg_stat_activity for what it waits for.',
   });
+}
+
+class Overdue extends OpsError {}
+
+/** What `pg` has and its types leave out. */
+type Canceller = { cancel(client: unknown, query: unknown): void; connection: pg.Connection };
+
+/**
+ * Asks the server to end what we no longer wait for (manual, 53.2.8). Without that its backend would wait on for its
+ * lock, and every new try would open one more. In the clear, as the request has no text; nobody answers it.
+ */
+function cancel(config: pg.PoolConfig, client: pg.PoolClient): void {
+  const canceller = new pg.Client({ ...config, ssl: false }) as unknown as Canceller;
+  canceller.connection.on('error', () => {});
+  canceller.cancel(client, (client as unknown as { activeQuery: unknown }).activeQuery);
 }
 
 const isSqlError = (error: unknown): boolean =>

@@ -2,8 +2,8 @@
  * Simulation over any span: pages of `ops_simulate`, added up. Every page is a transaction of its own, so a month of
  * events never holds one open.
  */
+import type { SimulationPage } from './calls/simulation.js';
 import type { OpsPort } from './port.js';
-import type { SimulationPage } from './schemas/rows.js';
 
 /** Differences that are kept for people to look at; all of them are counted. */
 const shown = 100;

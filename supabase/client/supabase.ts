@@ -4,14 +4,14 @@
  *
  * Two things differ from a connection of one's own. There is no LISTEN, so workers poll. And a top-level JSON null
  * as an argument arrives as SQL's null, because PostgREST reads arguments with `json_to_record`; no function of ours
- * takes one. Numbers go out digit by digit as with `pg`, and come back as JavaScript reads JSON in both.
+ * takes one. Numbers go out digit by digit as with `pg`, and come back so from calls that are marked `exact`.
  */
 import { randomUUID } from 'node:crypto';
 import type { SupabaseClient, SupabaseClientOptions } from '@supabase/supabase-js';
 import { createFault, fromApi } from './api-fault.js';
 import type { Request } from './call.js';
 import { OpsError } from './errors.js';
-import { stringify } from './json-text.js';
+import { parseExact, stringify } from './json-text.js';
 import { type CallOptions, createPort, type OpsPort } from './port.js';
 import type { Project } from './project.js';
 import { resend } from './resend.js';
@@ -23,19 +23,21 @@ export const maxRows = 1_000;
 
 export type SupabaseDatabase = { port: OpsPort; close(): Promise<void> };
 
-type Sender = { client(): Promise<SupabaseClient>; bodies: Map<string, string> };
+/** `answer` is filled in for whoever asked for it. */
+type Parcel = { body: string; answer?: string | undefined };
+type Sender = { client(): Promise<SupabaseClient>; parcels: Map<string, Parcel> };
 
 /** Nothing is sent, and the library is not loaded, before the first call. */
 export function openSupabase(project: Project): SupabaseDatabase {
-  const bodies = new Map<string, string>();
+  const parcels = new Map<string, Parcel>();
   let opening: Promise<SupabaseClient> | undefined;
   const client = () => {
-    opening ??= createRpcClient(project, bodies);
+    opening ??= createRpcClient(project, parcels);
     return opening;
   };
   const port = createPort(async (request, options) => {
     try {
-      return await resend(() => send({ client, bodies }, request, options));
+      return await resend(() => send({ client, parcels }, request, options));
     } catch (error) {
       throw fromApi(error, project.host);
     }
@@ -43,13 +45,13 @@ export function openSupabase(project: Project): SupabaseDatabase {
   return { port, close: async () => {} };
 }
 
-async function createRpcClient(project: Project, bodies: Map<string, string>): Promise<SupabaseClient> {
+async function createRpcClient(project: Project, parcels: Map<string, Parcel>): Promise<SupabaseClient> {
   const { createClient } = await import('@supabase/supabase-js');
   return createClient(project.url, project.key, {
     // Neither sessions nor their timers: whoever has this key is nobody's user.
     accessToken: async () => project.key,
     realtime: { transport: NoSocket as unknown as Transport },
-    global: { fetch: fetchWith(project, bodies) },
+    global: { fetch: fetchWith(project, parcels) },
   });
 }
 
@@ -58,29 +60,33 @@ type Transport = NonNullable<NonNullable<SupabaseClientOptions<'public'>['realti
 class NoSocket {}
 
 /**
- * supabase-js writes bodies with `JSON.stringify`, which rounds what a `JsonText` keeps. It is therefore given a
- * ticket for a body, and the body that the ticket stands for is sent.
+ * supabase-js writes bodies with `JSON.stringify` and reads answers with `JSON.parse`, which both round. It is
+ * therefore given a ticket for a body; the body that the ticket stands for is sent, and its answer kept beside it.
  */
 const fetchWith =
-  ({ keyKind }: Project, bodies: Map<string, string>): typeof fetch =>
-  (input, init = {}) => {
+  ({ keyKind }: Project, parcels: Map<string, Parcel>): typeof fetch =>
+  async (input, init = {}) => {
     const headers = new Headers(init.headers);
     // The gateway makes the token of a secret key; as a bearer it would be a malformed one (supabase.com/docs, API keys).
     if (keyKind === 'secret') headers.delete('Authorization');
-    const body = bodies.get(String(init.body)) ?? init.body ?? null;
+    const parcel = parcels.get(String(init.body));
+    const body = parcel?.body ?? init.body ?? null;
     // Whoever redirects would get the key.
-    return fetch(input, { ...init, headers, body, redirect: 'error' });
+    const response = await fetch(input, { ...init, headers, body, redirect: 'error' });
+    if (parcel !== undefined && 'answer' in parcel) parcel.answer = await response.clone().text();
+    return response;
   };
 
 async function send(
-  { client, bodies }: Sender,
+  { client, parcels }: Sender,
   request: Request,
   { deadlineMs = defaultDeadlineMs }: CallOptions,
 ): Promise<unknown[]> {
-  const { fn, kind } = request;
+  const { fn, kind, exact } = request;
   const ticket = randomUUID();
+  const parcel: Parcel = { body: stringify(argumentsOf(request)), ...(exact && { answer: undefined }) };
   const deadline = AbortSignal.timeout(deadlineMs);
-  bodies.set(JSON.stringify(ticket), stringify(argumentsOf(request)));
+  parcels.set(JSON.stringify(ticket), parcel);
   try {
     const options = kind === 'rows' ? ({ count: 'exact' } as const) : {};
     const answer = await (await client()).rpc(fn, ticket, options).abortSignal(deadline);
@@ -88,9 +94,10 @@ async function send(
     if (answer.error !== null) throw createFault(answer.status, answer.error);
     // No function of ours answers nothing: supabase-js makes this of a 404 without a body.
     if (answer.status === 204) throw createFault(404, {});
-    return kind === 'rows' ? allRows(fn, answer) : [answer.data];
+    const data = parcel.answer === undefined ? answer.data : parseExact(parcel.answer);
+    return kind === 'rows' ? allRows(fn, { ...answer, data }) : [data];
   } finally {
-    bodies.delete(JSON.stringify(ticket));
+    parcels.delete(JSON.stringify(ticket));
   }
 }
 

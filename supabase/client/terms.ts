@@ -17,9 +17,6 @@
  */
 
 export const eventOutcomes = ['fired', 'unmatched', 'suppressed', 'failed'] as const;
-/** Who vouches for an event: the loop itself, a verified sender or operator, or nobody. */
-export const eventTrusts = ['loop', 'verified', 'unverified'] as const;
-export const reactionStatuses = ['queued', 'processing', 'done', 'failed'] as const;
 export const proposalSources = ['api', 'trigger', 'reaction', 'manual', 'schedule'] as const;
 export const proposalStatuses = [
   'pending',
@@ -121,7 +118,6 @@ export const builtinExecutors = [
   'vote',
 ] as const;
 
-export type EventOutcome = (typeof eventOutcomes)[number];
 export type ProposalStatus = (typeof proposalStatuses)[number];
 export type MissionStatus = (typeof missionStatuses)[number];
 export type StepStatus = (typeof stepStatuses)[number];

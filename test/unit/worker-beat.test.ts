@@ -97,6 +97,27 @@ describe('a beat', () => {
     expect(recorded).toEqual([{ beatId, source: 'http', error: 'OPS_001 database unreachable' }]);
   });
 
+  test('tries a tenth of the batch, then a hundredth, when a round runs out of time, whatever its budget', async () => {
+    const late = () =>
+      new OpsError('OPS_018', 'canceling statement due to statement timeout', {
+        detail: { sqlstate: '57014' },
+      });
+    let now = 0;
+    const { port, asked, recorded } = portWith([late(), late(), round({ more: true })]);
+    const beat = await runBeat(port, { source: 'http', budgetMs: 100 }, () => (now += 90));
+    expect(asked.map((args) => [args?.eventBatch, args?.reactionBatch])).toEqual([
+      [500, 50],
+      [50, 5],
+      [5, 1],
+    ]);
+    expect(beat).toMatchObject({ ok: true, more: true, rounds: 1, failures: [] });
+    expect(recorded).toEqual([]);
+
+    const never = portWith([late(), late(), late()]);
+    expect(await runBeat(never.port, { source: 'http' }, () => 0)).toMatchObject({ ok: false, rounds: 0 });
+    expect(never.recorded).toHaveLength(1);
+  });
+
   test('leaves no record of a reactive round', async () => {
     const { port, recorded } = portWith([new OpsError('OPS_001', 'database unreachable')]);
     expect(await runBeat(port, { source: 'reactive' }, () => 0)).toMatchObject({ ok: false, rounds: 0 });

@@ -30,13 +30,15 @@ export function createSchemas(): Schemas {
   const names = z.registry<{ id: string }>();
   for (const [id, schema] of Object.entries({ ...rows, Problem }))
     if (schema instanceof z.ZodObject) names.add(schema, { id });
+  // What may be sent is written out where it is sent.
+  const metadata = { input: z.registry<{ id: string }>(), output: names };
   const known: Record<string, JsonSchema> = {};
   return {
     of(schema, io) {
       // In a member it becomes a reference if it has a name; at the top it would not.
       const { properties, $defs = {} } = z.toJSONSchema(z.object({ it: schema }), {
         io,
-        metadata: names,
+        metadata: metadata[io],
         unrepresentable: 'any',
         override: readable(io),
       });

@@ -1,39 +1,31 @@
-/**
- * The reaction matrix and the mission template, as zod schemas, with the fields that other policies share. How they
- * become the database's own checks is said in `policies.ts`.
- */
+/** `reaction_matrix`: which events lead to which missions. */
 import { z } from 'zod';
-import { riskLevels } from '../terms.js';
+import { document } from '../values.js';
+import {
+  identifier,
+  minutesPerYear,
+  rate,
+  risk,
+  secondsPerWeek,
+  spanUpTo,
+  text,
+  whole,
+  word,
+} from './fields.js';
 
-export const document = z.record(z.string(), z.json());
-export const text = (max: number) => z.string().min(1).max(max);
-export const whole = (min: number, max: number) => z.int().min(min).max(max);
-export const minutesPerYear = 527_040;
-export const risk = z.enum(riskLevels);
-
-/** Names of executors and kinds. A kind is a word of the events its steps raise, a name is both. */
-export const word = z
-  .string()
-  .max(100)
-  .regex(/^[A-Za-z0-9_.-]+$/)
-  .describe('a name of letters, digits, "_", "." and "-"');
 const key = z
   .string()
   .max(100)
   .regex(/^[A-Za-z0-9_-]+$/)
   .describe('a key of letters, digits, "_" and "-"');
-export const identifier = z
-  .string()
-  .max(100)
-  .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/)
-  .describe('an id of letters, digits, "_", "." and "-"');
+
 const glob = z
   .string()
   .max(200)
   .regex(/^[A-Za-z0-9_.*-]+(:[A-Za-z0-9_.*-]+)*$/)
   .describe('an event type such as "github:issues:opened", a glob such as "step:*:failed", or "*"');
 
-export const TemplateStep = z.strictObject({
+const TemplateStep = z.strictObject({
   /** Name within the template, `step_<n>` by default. */
   key: key.optional(),
   kind: word,
@@ -48,7 +40,7 @@ export const TemplateStep = z.strictObject({
   when: text(2000).optional(),
   /** Attempts in all. */
   max_retries: whole(1, 100).optional(),
-  timeout_seconds: z.number().positive().max(604_800).optional(),
+  timeout_seconds: spanUpTo(secondsPerWeek).optional(),
   on_failure: z.enum(['stop', 'continue']).optional(),
   /** One step per item of a list; `item` and `index` stand in its params. Its result is the list of theirs. */
   for_each: z
@@ -67,8 +59,9 @@ export const Template = z.strictObject({
   dry_run: z.boolean().optional(),
   steps: z.array(TemplateStep).min(1).max(100),
 });
+export type Template = z.infer<typeof Template>;
 
-export const Pattern = z.strictObject({
+const Pattern = z.strictObject({
   id: identifier,
   name: text(200).optional(),
   enabled: z.boolean().optional(),
@@ -81,13 +74,7 @@ export const Pattern = z.strictObject({
   probability: z.number().min(0).max(1).optional(),
   cooldown_minutes: z.number().min(0).max(minutesPerYear).optional(),
   cooldown_key: text(1000).optional(),
-  limit: z
-    .strictObject({
-      count: whole(0, 1_000_000),
-      per_minutes: z.number().positive().max(minutesPerYear),
-      key: text(1000).optional(),
-    })
-    .optional(),
+  limit: rate.extend({ key: text(1000).optional() }).optional(),
   dedupe_key: text(1000).optional(),
   /** Share of its firings that run for real; the others are dry runs. */
   canary: z.number().min(0).max(1).optional(),
@@ -95,6 +82,5 @@ export const Pattern = z.strictObject({
   allow_system: z.boolean().optional(),
   template: Template,
 });
-export const ReactionMatrix = z.strictObject({ patterns: z.array(Pattern).max(1000) });
 
-export type Template = z.infer<typeof Template>;
+export const ReactionMatrix = z.strictObject({ patterns: z.array(Pattern).max(1000) });
