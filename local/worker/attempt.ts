@@ -5,6 +5,8 @@ import type { Executor } from '../executors/contract.js';
 /** Why the worker ends an attempt before its executor does. */
 export type Ending = 'lost' | 'cancelled' | 'halted' | 'timed_out' | 'shutdown';
 
+const nothingToLeave = (): void => {};
+
 const endings: Record<Ending, string> = {
   lost: 'the lease was lost; another worker may have this step',
   cancelled: 'the mission was cancelled',
@@ -31,7 +33,7 @@ export class Attempt {
   ending: Ending | undefined;
   endedAt = 0;
   /** Gives the slot back. */
-  leave: () => void = () => {};
+  leave: () => void = nothingToLeave;
   #controller: AbortController | undefined;
 
   constructor(step: ClaimedStep, executor: Executor, claimedAt: number, trustedUntil: number) {

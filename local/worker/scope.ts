@@ -84,35 +84,44 @@ export class Scope implements StepContext {
     return this.#log;
   }
 
-  readonly progress = (fraction: number, note?: string): void => {
-    if (this.log.isLevelEnabled('debug'))
-      write(this.log, 'debug', { event: 'attempt.progress', fraction, note });
-  };
+  // Getters, so that an executor may take them apart from the context, and pays for none that it does not use.
+  get progress() {
+    return (fraction: number, note?: string): void => {
+      if (this.log.isLevelEnabled('debug'))
+        write(this.log, 'debug', { event: 'attempt.progress', fraction, note });
+    };
+  }
 
-  readonly cost = (used: Cost): void => {
-    this.meta ??= {};
-    for (const [name, amount] of Object.entries(used)) {
-      const measure = storable(name);
-      const before = this.meta[measure];
-      if (typeof amount === 'string') this.meta[measure] = storable(amount);
-      else if (Number.isFinite(amount))
-        this.meta[measure] = Number(amount) + (typeof before === 'number' ? before : 0);
-    }
-  };
+  get cost() {
+    return (used: Cost): void => {
+      this.meta ??= {};
+      for (const [name, amount] of Object.entries(used)) {
+        const measure = storable(name);
+        const before = this.meta[measure];
+        if (typeof amount === 'string') this.meta[measure] = storable(amount);
+        else if (Number.isFinite(amount))
+          this.meta[measure] = Number(amount) + (typeof before === 'number' ? before : 0);
+      }
+    };
+  }
 
-  readonly secret = (name: string): string | undefined => {
-    const value = this.#around.secrets(name);
-    if (value !== undefined) this.secretsRead.add(value);
-    return value;
-  };
+  get secret() {
+    return (name: string): string | undefined => {
+      const value = this.#around.secrets(name);
+      if (value !== undefined) this.secretsRead.add(value);
+      return value;
+    };
+  }
 
-  readonly setting = (name: string): string | undefined => {
-    return this.#around.secrets(name);
-  };
+  get setting() {
+    return this.#around.secrets;
+  }
 
-  readonly emit = (event: StepEvent): void => {
-    this.events.push(checkedEvent(event));
-  };
+  get emit() {
+    return (event: StepEvent): void => {
+      this.events.push(checkedEvent(event));
+    };
+  }
 }
 
 function checkedEvent(event: StepEvent): StepEvent {
