@@ -4,16 +4,15 @@
  * applies a file, the others wait, then find it present. The files can equally be applied by psql, the Supabase
  * CLI or the SQL editor; only the checksum is this runner's.
  */
-import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { Client, type ClientConfig, DatabaseError } from 'pg';
+import type { Client } from 'pg';
 import { z } from 'zod';
-import { fromDatabase, OpsError } from '../supabase/client/errors.js';
+import { listMigrations, type Migration, unreadable } from './migrations/files.js';
+import { runFile } from './migrations/run-file.js';
+import { type Connection, inTurn, type TurnOptions, withClient } from './migrations/turn.js';
 
-/** One file. `checksum` is the SHA-256 of its bytes, in hex. */
-export type Migration = { version: string; name: string; file: string; sql: string; checksum: string };
+export { listMigrations };
 
 export type MigrationStatus = {
   version: string;
@@ -24,29 +23,16 @@ export type MigrationStatus = {
   checked: boolean;
 };
 
-export type MigrateOptions = {
+export type MigrateOptions = TurnOptions & {
   /** Default `supabase/migrations`. */
   folder?: string;
   /** Runs every file again, also those that are present. */
   force?: boolean;
-  /** How long one statement may wait for a table lock. Default 10 s. */
-  lockTimeoutMs?: number;
-  /** How long one statement may run. Default 5 minutes. */
-  statementTimeoutMs?: number;
   /** Called before each file that is run, for a progress line. */
   onFile?: (file: string) => void;
 };
 
-type Connection = string | ClientConfig;
-
-const defaultFolder = fileURLToPath(new URL('../supabase/migrations/', import.meta.url));
 const defaultSeed = fileURLToPath(new URL('../supabase/seed.sql', import.meta.url));
-const fileName = /^(\d+)_(\w+)\.sql$/;
-
-/** The letters `ops_loop` read as one number: a key that no other program is likely to lock. */
-const lockKey = Buffer.from('ops_loop').readBigUInt64BE().toString();
-/** How long to wait for other installers. */
-const turnTimeoutMs = 600_000;
 
 const rowSchema = z.object({ version: z.string(), name: z.string(), checksum: z.string().nullable() });
 type Row = z.infer<typeof rowSchema>;
@@ -71,18 +57,6 @@ export async function migrate(
   });
 }
 
-/** The files of a folder, by version. Throws `OPS_013` for a name out of pattern or a version given twice. */
-export async function listMigrations(folder = defaultFolder): Promise<Migration[]> {
-  const files = (await readdir(folder).catch(unreadable(folder)))
-    .filter((file) => file.endsWith('.sql'))
-    .sort();
-  const migrations = await Promise.all(files.map((file) => readMigration(folder, file)));
-  for (const [index, { version, file }] of migrations.entries())
-    if (migrations[index - 1]?.version === version)
-      throw misnamed(file, `has the version ${version} of another file`);
-  return migrations;
-}
-
 /** Holds folder and database against each other, in order of version; changes nothing. */
 export async function verifyMigrations(
   connection: Connection,
@@ -100,32 +74,11 @@ export async function verifyMigrations(
 /** Runs `supabase/seed.sql`, which leaves present rows alone. Throws like `migrate`. */
 export async function seed(
   connection: Connection,
-  options: Pick<MigrateOptions, 'lockTimeoutMs' | 'statementTimeoutMs'> & { file?: string } = {},
+  options: TurnOptions & { file?: string } = {},
 ): Promise<void> {
   const file = options.file ?? defaultSeed;
   const sql = await readFile(file, 'utf8').catch(unreadable(file));
   await withClient(connection, (client) => inTurn(client, options, () => runFile(client, 'seed.sql', sql)));
-}
-
-async function readMigration(folder: string, file: string): Promise<Migration> {
-  const [, version, name] = fileName.exec(file) ?? [];
-  if (version === undefined || name === undefined) throw misnamed(file, 'is not named <number>_<name>.sql');
-  const bytes = await readFile(join(folder, file));
-  const checksum = createHash('sha256').update(bytes).digest('hex');
-  return { version, name, file, sql: bytes.toString('utf8'), checksum };
-}
-
-function misnamed(file: string, what: string): OpsError {
-  return new OpsError('OPS_013', `the migration ${file} ${what}`, { hint: 'Rename the file.' });
-}
-
-function unreadable(path: string): (cause: unknown) => never {
-  return (cause) => {
-    throw new OpsError('OPS_013', `cannot read ${path}`, {
-      hint: 'Install Ops-Loop anew: its files are not complete.',
-      cause,
-    });
-  };
 }
 
 function compare({ version, name, checksum }: Migration, rows: Row[]): MigrationStatus {
@@ -175,92 +128,4 @@ async function assertGrants(client: Client): Promise<void> {
     "select to_regprocedure('public.ops_assert_grants()') is not null as present",
   );
   if (rows[0]?.present) await client.query('select public.ops_assert_grants()');
-}
-
-/** Runs a file's statements as one message. A file that ends the transaction itself would escape the lock. */
-async function runFile(client: Client, file: string, sql: string): Promise<void> {
-  const before = await transactionId(client);
-  await client.query(sql).catch((cause: unknown) => {
-    throw cause instanceof DatabaseError ? failed(file, sql, cause) : fromDatabase(cause);
-  });
-  if ((await transactionId(client)) !== before)
-    throw new OpsError('OPS_013', `the migration ${file} ends its own transaction`, {
-      hint: 'Take begin and commit out of the file.',
-    });
-}
-
-async function transactionId(client: Client): Promise<unknown> {
-  const { rows } = await client.query('select pg_catalog.pg_current_xact_id()::text as id');
-  return rows[0]?.id;
-}
-
-function failed(file: string, sql: string, cause: DatabaseError): OpsError {
-  // The position counts characters, not UTF-16 units.
-  const before = cause.position === undefined ? undefined : Array.from(sql).slice(0, Number(cause.position));
-  const line = before?.filter((character) => character === '\n').length;
-  const at = line === undefined ? '' : ` at line ${line + 1}`;
-  return new OpsError('OPS_013', `${file} failed${at}: ${cause.message}`, {
-    hint:
-      cause.hint ??
-      hints[cause.code ?? ''] ??
-      'The file was rolled back. Mend the cause, then run migrate again.',
-    detail: { file, line: line === undefined ? null : line + 1, sqlstate: cause.code, where: cause.where },
-    cause,
-  });
-}
-
-/** By SQLSTATE: lock not available, query cancelled, insufficient privilege. */
-const hints: Record<string, string> = {
-  '55P03':
-    'Another session holds a lock on the table. Stop the workers or end that session, then run migrate again.',
-  '57014': 'A statement ran out of time. Run migrate again with a longer statement timeout.',
-  '42501': 'Connect as the role that owns the database; worker and API roles cannot migrate.',
-};
-
-/** One transaction, begun by waiting for the turn of this installer. Everything set is local to it. */
-async function inTurn<T>(
-  client: Client,
-  { lockTimeoutMs = 10_000, statementTimeoutMs = 300_000 }: MigrateOptions,
-  work: () => Promise<T>,
-): Promise<T> {
-  await client.query('begin');
-  try {
-    await setLocal(client, {
-      client_min_messages: 'warning',
-      lock_timeout: '0',
-      statement_timeout: turnTimeoutMs,
-    });
-    await client.query('select pg_catalog.pg_advisory_xact_lock($1)', [lockKey]);
-    await setLocal(client, { lock_timeout: lockTimeoutMs, statement_timeout: statementTimeoutMs });
-    const result = await work();
-    await client.query('commit');
-    return result;
-  } catch (error) {
-    await client.query('rollback').catch(() => {});
-    throw error;
-  }
-}
-
-async function setLocal(client: Client, settings: Record<string, string | number>): Promise<void> {
-  for (const [name, value] of Object.entries(settings))
-    await client.query('select pg_catalog.set_config($1, $2, true)', [name, String(value)]);
-}
-
-async function withClient<T>(connection: Connection, work: (client: Client) => Promise<T>): Promise<T> {
-  const config = typeof connection === 'string' ? { connectionString: connection } : connection;
-  const client = new Client({
-    application_name: 'ops-loop migrate',
-    connectionTimeoutMillis: 10_000,
-    ...config,
-  });
-  // A connection that breaks between two statements is told by the next one.
-  client.on('error', () => {});
-  try {
-    await client.connect();
-    return await work(client);
-  } catch (error) {
-    throw fromDatabase(error);
-  } finally {
-    await client.end().catch(() => {});
-  }
 }
