@@ -1,4 +1,4 @@
-import { nextSlots } from '../../../supabase/client/schedules.js';
+import { comingOf } from '../../../supabase/client/schedules.js';
 import { wholeNumber } from '../arguments.js';
 import type { AddCommand } from '../command.js';
 import { table } from '../output.js';
@@ -22,12 +22,10 @@ export const addSchedules: AddCommand = (program, bind) => {
     .action(
       bind(async ({ out, connect }, { next }: { next: number }) => {
         const { port } = await connect();
-        const schedules = (await port.listSchedules()).map((schedule) => ({
-          ...schedule,
-          coming: schedule.enabled
-            ? nextSlots(schedule.cron, schedule.time_zone, out.now(), next).map((slot) => slot.toISOString())
-            : [],
-        }));
+        const schedules = (await port.listSchedules()).map((schedule) => {
+          const { slots, problem } = comingOf(schedule, out.now(), schedule.enabled ? next : 0);
+          return { ...schedule, coming: slots, problem: schedule.problem ?? problem };
+        });
         out.show(schedules, () => {
           if (schedules.length === 0)
             return 'no schedule is set; docs/policies.md says how: ops-loop policy set schedules …';
@@ -35,7 +33,7 @@ export const addSchedules: AddCommand = (program, bind) => {
             s.id,
             s.cron,
             s.time_zone,
-            s.enabled ? s.coming.map((slot) => relativeTime(slot, out.now())).join(', ') : 'off',
+            s.enabled ? comingText(s, out.now()) : 'off',
             relativeTime(s.last_fired_at, out.now()),
             s.missed_today,
             s.event_type,
@@ -45,3 +43,7 @@ export const addSchedules: AddCommand = (program, bind) => {
       }),
     );
 };
+
+function comingText({ coming, problem }: { coming: string[]; problem: string | null }, now: Date): string {
+  return problem ?? (coming.map((slot) => relativeTime(slot, now)).join(', ') || 'never');
+}
