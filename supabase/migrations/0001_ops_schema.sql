@@ -445,7 +445,7 @@ comment on column public.ops_mission_steps.pending_needs is 'How many of them ar
 comment on column public.ops_mission_steps.when_path is 'Condition over {event, steps, mission}, asked when it becomes ready; false skips it.';
 comment on column public.ops_mission_steps.leaves is 'Placeholders to resolve when it becomes ready, compiled; null when there are none.';
 comment on column public.ops_mission_steps.template is 'Params as approved, kept beside the rendered ones when there are placeholders.';
-comment on column public.ops_mission_steps.for_each is 'The list it is carried out over: {items, max, leaves}, with count once its items are steps; null for an ordinary step.';
+comment on column public.ops_mission_steps.for_each is 'The list it is carried out over: {items, max, leaves}, with waits while it waits for its turn to be spread, and count once its items are steps; null for an ordinary step.';
 comment on column public.ops_mission_steps.parent_id is 'The for_each step whose item this one is; null otherwise.';
 comment on column public.ops_mission_steps.item_index is 'Place of its item in that list, from 0.';
 comment on column public.ops_mission_steps.dry_run is 'It goes through every state, and its executor is not called.';

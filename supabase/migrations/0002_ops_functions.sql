@@ -83,6 +83,15 @@ begin
 end $$;
 comment on function public.ops_integer(jsonb) is 'A JSON number as integer: to JSON 5.0 is one too. Null for null.';
 
+create or replace function public.ops_take_turn(p_key text) returns void
+language plpgsql set search_path = '' as $$
+begin
+  insert into public.ops_limits as l (key, updated_at) values (p_key, public.ops_clock())
+  on conflict (key) do update set updated_at = excluded.updated_at;
+end $$;
+comment on function public.ops_take_turn(text) is
+  'Waits for this row of ops_limits and holds it until the transaction ends. It is written, not only locked: a caller under repeatable read, who would count by what was there before it waited, fails with 40001 and comes again.';
+
 create or replace function public.ops_backoff_seconds(p_failures integer, p_base_seconds numeric, p_cap_seconds numeric, p_jitter double precision)
 returns numeric language plpgsql immutable set search_path = '' as $$
 begin

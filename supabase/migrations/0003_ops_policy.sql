@@ -894,12 +894,34 @@ begin
   from jsonb_array_elements(p_template -> 'steps') with ordinality s
   cross join lateral public.ops_jsonpath_problem(s.value ->> 'when') w(problem)
   where s.value ? 'when' and w.problem is not null;
+  if p_template::text ~ '"when": .*steps' then
+    return query select o.* from public.ops_when_problems(p_template, p_path) o;
+  end if;
   if jsonb_path_exists(p_template, '$.steps[*].depends_on') then
     return query select 'error', d.path, d.message, d.fix from public.ops_order_problems(p_template, p_path) d;
   end if;
 end $$;
 comment on function public.ops_step_problems(jsonb, text) is
   'What is wrong with the keys, the order and the conditions of a template''s steps.';
+
+create or replace function public.ops_when_problems(p_template jsonb, p_path text)
+returns table (severity text, path text, message text, fix text) language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+  v_ancestors jsonb := public.ops_step_ancestors(p_template);
+begin
+  -- In a path's one written form names stand in quotes, and quotes within text have a backslash.
+  return query select distinct case when v_ancestors ? m.found[1] then 'warning' else 'error' end, format('%s.steps[%s].when', p_path, n.step_position - 1),
+    format('asks for $.steps.%s, and %s', m.found[1], case when v_ancestors ? m.found[1] then 'that step may not have ended by then' else 'no step has that key' end),
+    case when v_ancestors ? m.found[1] then 'Add depends_on, so that this step waits for that one.'
+      else format('Name a step of this template: %s.', (select string_agg(k, ', ' order by k) from jsonb_object_keys(v_ancestors) k)) end
+  from public.ops_step_needs(p_template) n
+  cross join lateral (select p_template #>> array['steps', (n.step_position - 1)::text, 'when'] as path) w
+  cross join lateral regexp_matches(case when public.ops_jsonpath_problem(w.path) is null then w.path::jsonpath::text else '' end, '\$\."steps"\."((?:[^"\\]|\\.)*)"', 'g') m(found)
+  where w.path is not null and not coalesce(v_ancestors -> n.step_key ? m.found[1], false);
+end $$;
+comment on function public.ops_when_problems(jsonb, text) is
+  'Conditions that ask for a step that is not there: they would be false for ever, and nobody would be told. A warning for one that may not have ended by then.';
 
 create or replace function public.ops_order_problems(p_template jsonb, p_path text)
 returns table (path text, message text, fix text) language plpgsql stable set search_path = '' as $$
@@ -909,8 +931,8 @@ declare
 begin
   return query select format('%s.steps[%s].depends_on', p_path, n.step_position - 1),
     case d.need when n.step_key then 'names the step itself' else format('names %s, and no step has that key', d.need) end,
-    format('Name steps of this template: %s.',
-      (select string_agg(k, ', ' order by k) from jsonb_object_keys(v_ancestors) k where k <> n.step_key))
+    coalesce((select format('Name steps of this template: %s.', string_agg(k, ', ' order by k)) from jsonb_object_keys(v_ancestors) k where k <> n.step_key having count(*) > 0),
+      'The template has no other step: leave depends_on out.')
   from public.ops_step_needs(p_template) n cross join lateral unnest(n.needs) d(need)
   where d.need = n.step_key or not v_ancestors ? d.need;
   return query select p_path || '.steps', format('wait for each other in a circle: %s', string_agg(k.name, ', ' order by k.name)),
@@ -1128,6 +1150,49 @@ exception when others then
 end $$;
 comment on function public.ops_is_time_zone(text) is 'Whether the database can tell the time in a zone of this name.';
 
+create or replace function public.ops_cron_problem(p_cron text, out message text, out fix text)
+language plpgsql immutable set search_path = '' as $$
+declare
+  v_cron text := p_cron;
+  v_name record;
+begin
+  -- Sunday ends a range as 7.
+  for v_name in select n.word, n.number from (values ('-SUN', '-7'), ('SUN', '0'), ('MON', '1'), ('TUE', '2'), ('WED', '3'), ('THU', '4'), ('FRI', '5'), ('SAT', '6'),
+    ('JAN', '1'), ('FEB', '2'), ('MAR', '3'), ('APR', '4'), ('MAY', '5'), ('JUN', '6'), ('JUL', '7'), ('AUG', '8'), ('SEP', '9'), ('OCT', '10'), ('NOV', '11'), ('DEC', '12')) n(word, number) loop
+    v_cron := replace(v_cron, v_name.word, v_name.number);
+  end loop;
+  select 'counts down: ' || w.match[1], 'Write the smaller end of a range first; what goes over the end is two ranges, such as FRI-SAT,SUN-MON.' into message, fix
+  from regexp_matches(v_cron, '(\d+)-(\d+)', 'g') with ordinality r(match, n)
+  join regexp_matches(p_cron, '\w+-\w+', 'g') with ordinality w(match, n) on w.n = r.n where r.match[1]::integer > r.match[2]::integer order by r.n limit 1;
+  -- A weekday that is named comes whatever the day is.
+  if message is null and split_part(v_cron, ' ', 5) = '*' and not exists (
+    select from regexp_split_to_table(split_part(v_cron, ' ', 3), ',') d(item)
+    cross join regexp_split_to_table(split_part(v_cron, ' ', 4), ',') i(item)
+    cross join lateral regexp_matches(i.item, '^(?:[*]|(\d+)(?:-(\d+))?)(?:/(\d+))?$') m(part)
+    cross join lateral generate_series(coalesce(m.part[1], '1')::integer, coalesce(m.part[2], m.part[1], '12')::integer, coalesce(m.part[3], '1')::integer) month
+    where coalesce(substring(d.item from '^\d+')::integer, 1) <= (array[31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])[month]) then
+    message := 'would never come: none of its months has such a day';
+    fix := 'Correct the day or the month.';
+  end if;
+end $$;
+comment on function public.ops_cron_problem(text) is
+  'What is wrong with a cron that the schema of the policy accepts, and the remedy: a range that counts down, or a day that no month has. Both null when nothing is.';
+
+create or replace function public.ops_time_problems(p_key text, p_value jsonb)
+returns table (severity text, path text, message text, fix text) language sql stable set search_path = '' as $$
+  select 'error', format('$.schedules[%s].cron', s.ordinality - 1), c.message, c.fix
+  from jsonb_array_elements(case p_key when 'schedules' then p_value -> 'schedules' end) with ordinality s
+  cross join lateral public.ops_cron_problem(s.value ->> 'cron') c where c.message is not null
+  union all
+  select 'error', z.path, format('is %s, which is no time zone', z.name), 'Write a name such as "Europe/Berlin" or "UTC".'
+  from (select '$.time_zone', p_value ->> 'time_zone'
+        union all
+        select format('$.schedules[%s].time_zone', s.ordinality - 1), s.value ->> 'time_zone'
+        from jsonb_array_elements(case p_key when 'schedules' then p_value -> 'schedules' end) with ordinality s) z(path, name)
+  where z.name is not null and not public.ops_is_time_zone(z.name)
+$$;
+comment on function public.ops_time_problems(text, jsonb) is 'Crons that can never come, and zones that are not, in a policy of valid structure.';
+
 create or replace function public.ops_validate_policy(p_key text, p_value jsonb)
 returns table (severity text, path text, message text, fix text) language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
@@ -1150,26 +1215,19 @@ begin
     return query select * from public.ops_matrix_problems(p_value);
   elsif p_key in ('auto_approve', 'worker_policy') then
     return query select * from public.ops_name_problems(p_key, p_value);
+  elsif p_key = 'alerts' then
+    return query select * from public.ops_alert_problems(p_value);
   elsif p_key = 'schedules' then
     return query select 'error', format('$.schedules[%s].id', n.at), format('is %s, and an earlier schedule has that id', n.id), 'Give each schedule an id of its own.'
     from (select s.value ->> 'id' as id, s.ordinality - 1 as at, row_number() over (partition by s.value ->> 'id' order by s.ordinality) as nth
           from jsonb_array_elements(p_value -> 'schedules') with ordinality s) n
     where n.nth > 1
     union all
-    select 'error', format('$.schedules[%s].cron', s.ordinality - 1), format('counts down: %s-%s', r.range[1], r.range[2]), 'Write the smaller end of a range first.'
-    from jsonb_array_elements(p_value -> 'schedules') with ordinality s
-    cross join lateral (select array[m.match[1], m.match[2]] as range from regexp_matches(s.value ->> 'cron', '(\d+)-(\d+)', 'g') m(match) where m.match[1]::integer > m.match[2]::integer) r
-    union all
     select 'error', format('$.schedules[%s].event.type', s.ordinality - 1), format('is %s, which the loop raises itself', s.value #>> '{event,type}'), 'Write a type of your own, such as "report:due" or "schedule:nightly".'
     from jsonb_array_elements(p_value -> 'schedules') with ordinality s
-    where s.value #>> '{event,type}' ~ '^(step|mission|proposal|heartbeat|alert|budget|loop|switch|policy|radar):' or s.value #>> '{event,type}' = 'schedule:missed';
+    where s.value #>> '{event,type}' ~ '^(step|mission|proposal|heartbeat|alert|budget|loop|switch|policy|radar):' or s.value #>> '{event,type}' in ('schedule:missed', 'schedule:unplannable');
   end if;
-  return query select 'error', z.path, format('is %s, which is no time zone', z.name), 'Write a name such as "Europe/Berlin" or "UTC".'
-  from (select '$.time_zone', p_value ->> 'time_zone'
-        union all
-        select format('$.schedules[%s].time_zone', s.ordinality - 1), s.value ->> 'time_zone'
-        from jsonb_array_elements(p_value -> 'schedules') with ordinality s) z(path, name)
-  where z.name is not null and not public.ops_is_time_zone(z.name);
+  return query select * from public.ops_time_problems(p_key, p_value);
 end $$;
 comment on function public.ops_validate_policy(text, jsonb) is
   'What is wrong with a policy, errors and warnings: no row when nothing is. Only errors stop a write. Writes nothing.';
@@ -1241,7 +1299,10 @@ comment on function public.ops_query_comments(text) is
   'The comments of a statement: whole lines of --, and /* */ at its start or end. At most 500 characters; null when there are none.';
 
 create or replace function public.ops_refresh_patterns(p_matrix jsonb, p_revision bigint) returns void
-language sql set search_path = '' as $$
+language plpgsql set search_path = '' as $$
+declare
+  v_was text := public.ops_engine_begin();
+begin
   -- Where there is nothing to say: Supabase refuses to its API login a delete without one.
   delete from public.ops_policy_patterns where true;
   insert into public.ops_policy_patterns
@@ -1249,8 +1310,9 @@ language sql set search_path = '' as $$
      cooldown_key, limit_count, limit_minutes, limit_key, dedupe_key, canary, template, leaves)
   select pattern_id, revision, position, name, types, likes, system_likes, sources, tags, where_path, probability, cooldown_minutes,
      cooldown_key, limit_count, limit_minutes, limit_key, dedupe_key, canary, template, leaves
-  from public.ops_compile_matrix(p_matrix, p_revision)
-$$;
+  from public.ops_compile_matrix(p_matrix, p_revision);
+  perform public.ops_engine_end(v_was);
+end $$;
 comment on function public.ops_refresh_patterns(jsonb, bigint) is
   'Replaces the compiled patterns by those of this matrix; by none when it is null.';
 
@@ -1302,6 +1364,16 @@ end $$;
 comment on function public.ops_refuse_history_change() is
   'Trigger that refuses update, delete and truncate of the policy history to everyone, the owner too. Raises OPS_015.';
 
+create or replace function public.ops_refuse_pattern_change() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  perform public.ops_raise('OPS_015', 'the compiled patterns are not written by hand', jsonb_build_object('operation', lower(tg_op)),
+    'Write the reaction_matrix of ops_policy; its patterns follow.');
+  return null;
+end $$;
+comment on function public.ops_refuse_pattern_change() is
+  'Trigger that refuses to write compiled patterns to everyone but what compiles them: to the owner too, or a pattern that nobody checked and no history shows would be active. Raises OPS_015.';
+
 create or replace trigger ops_policy_1_serialize before insert or update or delete or truncate on public.ops_policy
   for each statement execute function public.ops_serialize_policy();
 create or replace trigger ops_policy_2_check before insert or update on public.ops_policy
@@ -1310,6 +1382,8 @@ create or replace trigger ops_policy_3_record after insert or update or delete o
   for each row execute function public.ops_policy_written();
 create or replace trigger ops_policy_4_truncate before truncate on public.ops_policy
   for each statement execute function public.ops_policy_written();
+create or replace trigger ops_policy_patterns_derived before insert or update or delete or truncate on public.ops_policy_patterns
+  for each statement when (coalesce(current_setting('ops.engine', true), '') <> 'on') execute function public.ops_refuse_pattern_change();
 create or replace trigger ops_policy_history_append_only before update or delete or truncate on public.ops_policy_history
   for each statement execute function public.ops_refuse_history_change();
 

@@ -68,6 +68,7 @@ begin
       when jsonb_typeof(coalesce(p_event -> 'data', '{}')) <> 'object' then 'data must be an object'
       when p_event ->> 'trust' not in ('verified', 'unverified') then 'trust must be verified or unverified'
       when p_event ->> 'source' = 'ops-loop' then 'source ops-loop is the loop''s own'
+      when '' in (p_event ->> 'dedupe_key', p_event ->> 'body_digest') then 'a key must not be empty: leave it out'
       when length(p_event ->> 'dedupe_key') > 500 or length(p_event ->> 'body_digest') > 200 then 'a key is too long'
     end);
 end $$;
@@ -110,14 +111,27 @@ comment on function public.ops_raise_proposal_event(text, uuid, jsonb) is 'Raise
 create or replace function public.ops_events_wake() returns trigger
 language plpgsql set search_path = '' as $$
 begin
-  perform public.ops_wake('ops_events');
+  -- Most events are born closed, and a beat inserts none more often than not: neither may wake the beat that it came from.
+  if exists (select from fresh f where f.processed_at is null) then
+    perform public.ops_wake('ops_events');
+  end if;
   return null;
 end $$;
-comment on function public.ops_events_wake() is 'Trigger: new events may concern a reactive heartbeat that waits.';
-create or replace trigger ops_events_wake after insert on public.ops_agent_events
+comment on function public.ops_events_wake() is 'Trigger: new events that somebody has to decide wake a reactive heartbeat that waits.';
+create or replace trigger ops_events_wake after insert on public.ops_agent_events referencing new table as fresh
   for each statement execute function public.ops_events_wake();
-create or replace trigger ops_proposals_wake after insert on public.ops_mission_proposals
-  for each statement execute function public.ops_events_wake();
+
+create or replace function public.ops_proposals_wake() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  if exists (select from fresh f where f.status = 'pending') then
+    perform public.ops_wake('ops_events');
+  end if;
+  return null;
+end $$;
+comment on function public.ops_proposals_wake() is 'Trigger: new proposals, which a beat gates if nobody else does, wake a reactive heartbeat that waits.';
+create or replace trigger ops_proposals_wake after insert on public.ops_mission_proposals referencing new table as fresh
+  for each statement execute function public.ops_proposals_wake();
 
 create or replace function public.ops_event_reopened() returns trigger
 language plpgsql set search_path = '' as $$
@@ -133,28 +147,39 @@ create or replace trigger ops_event_reopened before update of processed_at on pu
   for each row when (old.processed_at is not null and new.processed_at is null)
   execute function public.ops_event_reopened();
 
-create or replace function public.ops_replay_events(p_since timestamptz, p_pattern text default null, p_limit integer default 1000)
+-- It had no cursor.
+drop function if exists public.ops_replay_events(timestamptz, text, integer);
+create or replace function public.ops_replay_events(p_since timestamptz, p_pattern text default null, p_limit integer default 1000, p_cursor text default null)
 returns jsonb language plpgsql set search_path = '' as $$
 declare
+  v_after record := public.ops_page_cursor(p_cursor);
   v_count integer;
   v_last timestamptz;
+  v_cursor text;
 begin
+  if p_pattern is not null and not exists (select from public.ops_policy_patterns p where p.pattern_id = p_pattern) then
+    perform public.ops_raise('OPS_012', format('there is no enabled pattern %s', left(p_pattern, 100)), null,
+      coalesce((select 'Use one of: ' || string_agg(p.pattern_id, ', ' order by p.position) from public.ops_policy_patterns p) || '.', 'The reaction matrix has no enabled pattern.'));
+  end if;
   with past as (
     select e.id, e.created_at from public.ops_agent_events e
     where e.created_at > p_since and e.processed_at is not null and e.trust <> 'loop'
+      -- The first half is the index's, the second tells rows of one microsecond apart.
+      and (p_cursor is null or e.created_at >= v_after.at and (e.created_at, e.id) > (v_after.at, v_after.id))
       and (p_pattern is null or exists (
         select from public.ops_policy_patterns p where p.pattern_id = p_pattern
           and (e.type = any (p.types) or exists (select from unnest(p.likes) l where e.type like l))))
       and not exists (select from public.ops_agent_reactions r where r.event_id = e.id and (p_pattern is null or r.pattern_id = p_pattern))
-    order by e.created_at limit p_limit for update skip locked
+    order by e.created_at, e.id limit p_limit for update skip locked
   ), reopened as (
-    update public.ops_agent_events e set processed_at = null from past where e.id = past.id returning e.created_at)
-  select count(*), max(r.created_at) into v_count, v_last from reopened r;
+    update public.ops_agent_events e set processed_at = null from past where e.id = past.id returning e.created_at, e.id)
+  select count(*), max(r.created_at), (array_agg(concat_ws(' ', (extract(epoch from r.created_at) * 1000000)::bigint, r.id) order by r.created_at desc, r.id desc))[1]
+    into v_count, v_last, v_cursor from reopened r;
   perform public.ops_wake('ops_events');
-  return jsonb_build_object('reopened', v_count, 'until', v_last, 'more', v_count >= p_limit);
+  return jsonb_build_object('reopened', v_count, 'until', v_last, 'more', v_count >= p_limit, 'cursor', v_cursor);
 end $$;
-comment on function public.ops_replay_events(timestamptz, text, integer) is
-  'Opens past events from outside again, those after p_since, oldest first: {reopened, until, more}; pass until as the next p_since. They are decided under today''s matrix; what has fired stays fired.';
+comment on function public.ops_replay_events(timestamptz, text, integer, text) is
+  'Opens past events from outside again, those after p_since, oldest first: {reopened, until, more, cursor}; pass the cursor for the next page, with the same p_since. They are decided under today''s matrix; what has fired stays fired. Raises OPS_012 for a pattern that is not there or not enabled, OPS_011.';
 
 -- The evaluator -------------------------------------------------------------------------------------------------
 

@@ -64,6 +64,9 @@ begin
   if found then
     perform public.ops_raise('OPS_011', format('source %s is not known', v_stranger), null, 'Use api, trigger, reaction, manual or schedule.');
   end if;
+  if jsonb_path_exists(p_proposals, '$[*].dedupe_key ? (@ == "")') then
+    perform public.ops_raise('OPS_011', 'a dedupe key must not be empty', null, 'Leave it out where there is none.');
+  end if;
   perform public.ops_check_template(p.template) from (select distinct e.item -> 'template' as template from jsonb_array_elements(p_proposals) e(item)) p;
   v_was := public.ops_engine_begin();
   v_ids := array(select public.ops_new_id() from generate_series(1, jsonb_array_length(p_proposals)));
@@ -121,15 +124,15 @@ language sql stable set search_path = '' as $$
     (array['low', 'medium', 'high', 'critical'])[greatest(
       max(public.ops_risk_rank(x.risk)),
       max(case when p_kind_risk ? s.kind then public.ops_risk_rank(p_kind_risk ->> s.kind) else 1 end),
-      case when t.template ? 'risk_level' then public.ops_risk_rank(t.template ->> 'risk_level') else 1 end)],
+      case when t.own is not null then public.ops_risk_rank(t.own) else 1 end)],
     array_agg(distinct s.kind) || array_agg(distinct s.executor),
     array_agg(distinct s.executor) filter (where x.name is null),
     coalesce(bool_or(x.touches @> '{secrets}') and bool_or(x.touches @> '{outside}'), false)
-  from unnest(p_templates) with ordinality t(template, place)
-  cross join lateral (select e.step ->> 'kind' as kind, coalesce(e.step ->> 'executor', e.step ->> 'kind') as executor
-    from jsonb_array_elements(t.template -> 'steps') e(step)) s
+  -- Only what is asked for is sorted: a template is carried through it once for every step.
+  from (select u.place, u.template ->> 'risk_level' as own, u.template -> 'steps' as steps from unnest(p_templates) with ordinality u(template, place)) t
+  cross join lateral (select e.step ->> 'kind' as kind, coalesce(e.step ->> 'executor', e.step ->> 'kind') as executor from jsonb_array_elements(t.steps) e(step)) s
   left join public.ops_executors x on x.name = s.executor
-  group by t.place, t.template
+  group by t.place, t.own
 $$;
 comment on function public.ops_assess_templates(jsonb[], jsonb) is
   'Risk of each template by its place (the highest of executor traits, kind_risk and its own risk_level; an unknown executor is critical), the kinds and executors it uses, the executors nobody knows, and whether it joins secrets and an outside effect.';
@@ -308,8 +311,7 @@ create or replace function public.ops_lock_caps(p_caps jsonb, p_auto jsonb) retu
 language plpgsql set search_path = '' as $$
 begin
   if p_caps ?| array['daily_limit', 'hourly_limit', 'per_source', 'per_pattern', 'max_pending'] or p_auto ? 'daily_limit' then
-    insert into public.ops_limits (key) values ('proposal_caps') on conflict do nothing;
-    perform from public.ops_limits l where l.key = 'proposal_caps' for update;
+    perform public.ops_take_turn('proposal_caps');
   end if;
 end $$;
 comment on function public.ops_lock_caps(jsonb, jsonb) is 'Serialises gating while any cap or daily limit is set; costs nothing otherwise.';
@@ -487,9 +489,17 @@ begin
   new.decided_by := case when new.decided_by is distinct from old.decided_by then new.decided_by else session_user end;
   new.reason := case when new.reason is distinct from old.reason then new.reason else new.status || ' by ' || new.decided_by end;
   new.updated_at := v_now;
-  new.risk := coalesce(old.risk, (select a.risk from public.ops_assess(array[new.id]) a));
+  new.risk := (select a.risk from public.ops_assess(array[new.id]) a);
+  new.policy_snapshot := old.policy_snapshot
+    || public.ops_policy_versions(array['auto_approve', 'approvals'] || case when old.gated_at is null then array['proposal_caps'] end);
   if new.status = 'approved' then
     perform public.ops_check_approval(new, new.decided_by);
+    if public.ops_risk_rank(new.risk) > public.ops_risk_rank(coalesce(old.risk, new.risk)) then
+      new.status := old.status;
+      new.reason := format('its risk is %s by the policies of now, not %s: look at it again', new.risk, old.risk);
+      new.decided_by := old.decided_by;
+      return new;
+    end if;
     if coalesce(current_setting('ops.votes', true), '') <> 'on' then
       insert into public.ops_proposal_votes (proposal_id, voter, vote, person, reason, created_at) values (new.id, new.decided_by, 'approve', true, new.reason, v_now)
       on conflict (proposal_id, voter) do update set vote = 'approve', person = true, reason = excluded.reason;
@@ -506,7 +516,7 @@ begin
   end if;
   return new;
 end $$;
-comment on function public.ops_proposal_edited() is 'Trigger: a person sets a waiting proposal to approved or rejected; below the quorum it is voting. Raises OPS_003 as ops_check_approval says, OPS_015 for any other move.';
+comment on function public.ops_proposal_edited() is 'Trigger: a person sets a waiting proposal to approved or rejected; below the quorum it is voting. An approval is one of the risk that was shown: where a policy has raised that since, it goes on waiting, says so, and has the new risk. Raises OPS_003 as ops_check_approval says, OPS_015 for any other move.';
 
 create or replace function public.ops_proposal_edited_after() returns trigger
 language plpgsql set search_path = '' as $$
@@ -569,6 +579,7 @@ language plpgsql set search_path = '' as $$
 declare
   v_proposal public.ops_mission_proposals;
   v_policy jsonb := public.ops_policy_value('approvals');
+  v_look record;
   v_rules jsonb;
 begin
   if coalesce(p_vote, '') not in ('approve', 'reject') or coalesce(trim(p_voter), '') = '' then
@@ -576,13 +587,14 @@ begin
   end if;
   perform public.ops_lock_caps(public.ops_policy_value('proposal_caps'), '{}');
   select * into v_proposal from public.ops_mission_proposals p where p.id = p_id for update;
-  v_rules := v_policy -> 'voting' -> v_proposal.risk;
+  select a.risk, a.joins_all into v_look from public.ops_assess(array[p_id]) a;
+  v_rules := v_policy -> 'voting' -> v_look.risk;
   if v_proposal.id is null then
     perform public.ops_raise('OPS_012', format('there is no proposal %s', p_id));
   elsif v_proposal.status not in ('pending', 'voting') or v_proposal.gated_at is null then
     perform public.ops_raise('OPS_015', format('proposal %s is %s and takes no votes', p_id, case when v_proposal.gated_at is null then 'held' else v_proposal.status end));
   elsif not coalesce((v_rules ->> 'enabled')::boolean, false) then
-    perform public.ops_raise('OPS_003', format('approvals.voting is not enabled for risk %s', v_proposal.risk), null, 'A person decides: ops-loop approve or reject.');
+    perform public.ops_raise('OPS_003', format('approvals.voting is not enabled for risk %s', v_look.risk), null, 'A person decides: ops-loop approve or reject.');
   elsif p_voter = v_proposal.proposed_by then
     perform public.ops_raise('OPS_003', format('%s proposed it and has no vote', p_voter));
   elsif v_policy ? 'voters' and not v_policy -> 'voters' ? p_voter then
@@ -590,12 +602,13 @@ begin
   end if;
   insert into public.ops_proposal_votes (proposal_id, voter, vote, person, reason, created_at) values (p_id, p_voter, p_vote, false, p_reason, public.ops_clock())
   on conflict (proposal_id, voter) do update set vote = excluded.vote, reason = excluded.reason;
-  return public.ops_count_votes(v_proposal, v_rules, p_vote = 'reject' and coalesce(v_policy -> 'veto', '[]') ? p_voter, p_voter);
+  return public.ops_count_votes(v_proposal, v_look.risk, v_look.joins_all, v_rules, case when p_vote = 'reject' and v_policy -> 'veto' ? p_voter then p_voter end);
 end $$;
 comment on function public.ops_cast_vote(uuid, text, text, text) is
-  'Casts or changes a vote: {id, status, created, reason, mission_id}. The thresholds of approvals.voting for the risk decide; a no of somebody in approvals.veto is final. With approvals.voters only those in it vote. One mission however many votes. Raises OPS_003, OPS_011, OPS_012, OPS_015.';
+  'Casts or changes a vote: {id, status, created, reason, mission_id}. The thresholds of approvals.voting for the risk decide; a no of somebody in approvals.veto is final. With approvals.voters only those in it vote. One mission however many votes. The risk is that by the policies of now. Raises OPS_003, OPS_011, OPS_012, OPS_015.';
 
-create or replace function public.ops_count_votes(p_proposal public.ops_mission_proposals, p_rules jsonb, p_vetoed boolean, p_voter text) returns jsonb
+drop function if exists public.ops_count_votes(public.ops_mission_proposals, jsonb, boolean, text);
+create or replace function public.ops_count_votes(p_proposal public.ops_mission_proposals, p_risk text, p_joins_all boolean, p_rules jsonb, p_veto_of text) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
   v_min integer := coalesce(public.ops_integer(p_rules -> 'min_votes'), 3);
@@ -607,29 +620,31 @@ declare
   v_receipt jsonb;
 begin
   select count(*) filter (where v.vote = 'approve'), count(*) into v_yes, v_all from public.ops_proposal_votes v where v.proposal_id = p_proposal.id and not v.person;
-  if p_vetoed then
-    v_reason := 'vetoed by ' || p_voter;
+  if p_veto_of is not null then
+    v_reason := 'vetoed by ' || p_veto_of;
     v_status := 'rejected';
-  elsif v_all >= v_min and v_yes >= round(v_all * coalesce((p_rules ->> 'approve_share')::numeric, 2 / 3.0), 6) then
+  elsif not p_joins_all and v_all >= v_min and v_yes >= round(v_all * coalesce((p_rules ->> 'approve_share')::numeric, 2 / 3.0), 6) then
     v_reason := format('%s of %s votes', v_yes, v_all);
     v_status := 'approved';
   elsif v_all >= v_min and v_all - v_yes >= round(v_all * coalesce((p_rules ->> 'reject_share')::numeric, 0.5), 6) then
     v_reason := format('%s of %s votes against', v_all - v_yes, v_all);
     v_status := 'rejected';
   end if;
+  v_was := public.ops_engine_begin();
+  update public.ops_mission_proposals p set risk = p_risk, updated_at = public.ops_clock(), status = 'voting',
+    reason = format('%s of %s votes, %s for', v_all, v_min, v_yes) || case when p_joins_all then '; rule of two: a person approves it, votes may only reject' else '' end
+  where p.id = p_proposal.id;
+  perform public.ops_engine_end(v_was);
   if v_status is not null then
     perform set_config('ops.votes', 'on', true);
     v_receipt := public.ops_decide_proposal(p_proposal.id, v_status, 'votes', v_reason);
     perform set_config('ops.votes', '', true);
     return v_receipt;
   end if;
-  v_was := public.ops_engine_begin();
-  update public.ops_mission_proposals p set status = 'voting', reason = format('%s of %s votes, %s for', v_all, v_min, v_yes), updated_at = public.ops_clock() where p.id = p_proposal.id;
-  perform public.ops_engine_end(v_was);
   return public.ops_proposal_receipt(p_proposal.id);
 end $$;
-comment on function public.ops_count_votes(public.ops_mission_proposals, jsonb, boolean, text) is
-  'What the votes come to: with min_votes (3) cast, approve_share (two thirds) of yes approves and reject_share (0.5) of no rejects; otherwise it goes on. The caller holds the proposal.';
+comment on function public.ops_count_votes(public.ops_mission_proposals, text, boolean, jsonb, text) is
+  'What the votes come to: with min_votes (3) cast, approve_share (two thirds) of yes approves and reject_share (0.5) of no rejects, and a veto rejects; otherwise it goes on. Votes never approve what joins untrusted input, secrets and an outside effect: the voters read the same words. The caller holds the proposal.';
 
 create or replace function public.ops_proposals_edited() returns trigger
 language plpgsql set search_path = '' as $$
@@ -682,7 +697,7 @@ begin
   with stored as (
     insert into public.ops_mission_proposals (dedupe_key, source, event_id, reaction_id, pattern_id, title, template, leaves, content_hash,
       root_id, depth, chain, traceparent, created_at, updated_at)
-    select r.payload ->> 'dedupe_key', 'reaction', r.event_id, r.id, r.pattern_id, r.payload #>> '{template,title}', r.payload -> 'template',
+    select nullif(r.payload ->> 'dedupe_key', ''), 'reaction', r.event_id, r.id, r.pattern_id, r.payload #>> '{template,title}', r.payload -> 'template',
       coalesce(r.payload -> 'leaves', '[]'), public.ops_content_hash(r.payload -> 'template', r.payload -> 'leaves'), coalesce(e.root_id, r.event_id), coalesce(e.depth, 0), coalesce(e.chain, '{}') || r.pattern_id, e.traceparent,
       v_now + row_number() over (order by r.created_at, r.id) * interval '1 microsecond', v_now
     from public.ops_agent_reactions r left join public.ops_agent_events e on e.id = r.event_id

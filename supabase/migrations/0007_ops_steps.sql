@@ -35,7 +35,7 @@ begin
     return 0;
   end if;
   with proposal as materialized (
-    select p.* from public.ops_mission_proposals p where p.id = any (p_ids)
+    select p.*, public.ops_leaves_by_step(p.leaves) as by_step from public.ops_mission_proposals p where p.id = any (p_ids)
   ), mission as (
     insert into public.ops_missions (proposal_id, title, policy_snapshot, pattern_id, open_steps, root_id, depth, chain, traceparent, created_at, updated_at)
     select p.id, p.title, p.policy_snapshot, p.pattern_id, jsonb_array_length(p.template -> 'steps'), coalesce(p.root_id, p.id), p.depth, p.chain, p.traceparent,
@@ -43,7 +43,7 @@ begin
     from proposal p
     on conflict (proposal_id) do nothing returning id, proposal_id
   ), step as materialized (
-    select public.ops_new_id() as id, m.id as mission_id, t.step, t.n::integer as n, coalesce(t.step ->> 'key', 'step_' || t.n) as key, p.leaves, p.pattern_id, p.template -> 'dry_run' is not distinct from 'true' as dry_run,
+    select public.ops_new_id() as id, m.id as mission_id, t.step, t.n::integer as n, coalesce(t.step ->> 'key', 'step_' || t.n) as key, p.by_step -> (t.n - 1)::text as leaves, p.pattern_id, p.template -> 'dry_run' is not distinct from 'true' as dry_run,
       v_now + row_number() over (order by p.created_at, p.id, t.n) * interval '1 microsecond' as ready_at
     from mission m join proposal p on p.id = m.proposal_id
     cross join lateral jsonb_array_elements(p.template -> 'steps') with ordinality t(step, n)
@@ -60,9 +60,9 @@ begin
       coalesce(public.ops_integer(s.step -> 'priority'), 0), s.ready_at, public.ops_integer(s.step -> 'max_retries'), (s.step ->> 'timeout_seconds')::numeric,
       coalesce(s.step ->> 'on_failure', 'stop'), coalesce(need.needs, '{}'), coalesce(cardinality(need.needs), 0),
       (s.step ->> 'when')::jsonpath, l.leaves, case when l.leaves is not null then s.step -> 'params' end,
-      s.step -> 'for_each' || jsonb_build_object('leaves', coalesce(public.ops_step_leaves(s.leaves, s.n, 'for_each'), '[]')), s.dry_run, s.step #>> '{params,role}', s.pattern_id, v_now, v_now
+      s.step -> 'for_each' || jsonb_build_object('leaves', coalesce(s.leaves -> 'for_each', '[]')), s.dry_run, s.step #>> '{params,role}', s.pattern_id, v_now, v_now
     from step s left join need on need.id = s.id
-    cross join lateral (select public.ops_step_leaves(s.leaves, s.n) as leaves) l
+    cross join lateral (select s.leaves -> 'params' as leaves) l
     returning id, status, pending_needs)
   select array_agg(s.id) filter (where s.status = 'blocked' and s.pending_needs = 0) into v_look from stored s;
   if v_look is not null then
@@ -74,18 +74,22 @@ end $$;
 comment on function public.ops_create_missions(uuid[]) is
   'Makes the missions of approved proposals with their steps; answers how many of them have one now. A second call changes nothing.';
 
-create or replace function public.ops_step_leaves(p_leaves jsonb, p_position integer, p_member text default 'params') returns jsonb
+drop function if exists public.ops_step_leaves(jsonb, integer, text);
+create or replace function public.ops_leaves_by_step(p_leaves jsonb) returns jsonb
 language plpgsql immutable set search_path = '' as $$
 begin
   if p_leaves is null or p_leaves = '[]' then
     return null;
   end if;
   return (
-    select jsonb_agg(jsonb_set(l, '{path}', (l -> 'path') - 0 - 0 - 0))
-    from jsonb_array_elements(p_leaves) l
-    where l #>> '{path,0}' = 'steps' and l #>> '{path,1}' = (p_position - 1)::text and l #>> '{path,2}' = p_member);
+    select jsonb_object_agg(s.at, s.members) from (
+      select m.at, jsonb_object_agg(m.member, m.leaves) as members from (
+        select l.leaf #>> '{path,1}' as at, l.leaf #>> '{path,2}' as member, jsonb_agg(jsonb_set(l.leaf, '{path}', (l.leaf -> 'path') - 0 - 0 - 0) order by l.n) as leaves
+        from jsonb_array_elements(p_leaves) with ordinality l(leaf, n) where l.leaf #>> '{path,0}' = 'steps' group by 1, 2) m
+      group by m.at) s);
 end $$;
-comment on function public.ops_step_leaves(jsonb, integer, text) is 'The leaves of a template that lie in one member of one step, with paths from there; null when there are none.';
+comment on function public.ops_leaves_by_step(jsonb) is
+  'The leaves of a template that lie in its steps, with paths from there: {"<place of the step, from 0>": {params?, for_each?}}; null when there are none.';
 
 -- A step becomes ready ------------------------------------------------------------------------------------------
 
@@ -97,7 +101,7 @@ begin
       'event', (select public.ops_event_document(e) from public.ops_agent_events e where e.id = p.event_id),
       'mission', jsonb_build_object('id', m.id, 'title', m.title, 'created_at', m.created_at, 'pattern_id', m.pattern_id),
       'steps', (select jsonb_object_agg(s.key, jsonb_build_object('status', s.status, 'result', s.result, 'error', s.last_error))
-        from public.ops_mission_steps s where s.mission_id = m.id and s.parent_id is null and not public.ops_is_open(s.status)))
+        from public.ops_mission_steps s where s.mission_id = m.id and s.parent_id is null and s.status in ('succeeded', 'failed', 'skipped', 'cancelled')))
     from public.ops_missions m left join public.ops_mission_proposals p on p.id = m.proposal_id where m.id = p_mission_id);
 end $$;
 comment on function public.ops_step_context(uuid) is 'What when and placeholders of a step may see: {event, mission, steps: {key: {status, result, error}}}.';
@@ -106,10 +110,16 @@ create or replace function public.ops_ready_step(p_step public.ops_mission_steps
 language plpgsql set search_path = '' as $$
 declare
   v_now timestamptz := public.ops_clock();
-  v_context jsonb := public.ops_step_context(p_step.mission_id);
+  v_context jsonb;
   v_tree record;
   v_error text;
 begin
+  if p_step.for_each ? 'count' then
+    -- Its condition was asked before it was spread; its items have ended.
+    perform public.ops_gather_step(p_step);
+    return;
+  end if;
+  v_context := public.ops_step_context(p_step.mission_id);
   if p_step.when_path is not null and coalesce(jsonb_path_query_first_tz(v_context, p_step.when_path, '{}', true), 'null') in ('null', 'false') then
     perform public.ops_skip_step(p_step.id, p_step.mission_id);
     return;
@@ -121,13 +131,21 @@ begin
   v_error := coalesce(v_tree.error, public.ops_params_problem(
     jsonb_build_object('steps', jsonb_build_array(jsonb_build_object('kind', p_step.executor, 'params', v_tree.tree))), '[]'));
   update public.ops_mission_steps s set status = 'queued', params = coalesce(v_tree.tree, s.params), ready_at = v_now, updated_at = v_now where s.id = p_step.id;
-  -- A dry run has no results to hand on: it goes on with the params as they were approved.
-  if v_error is not null and not p_step.dry_run then
+  -- Without results to hand on it goes on with the params as they were approved.
+  if v_error is not null and not public.ops_lacks_results(p_step) then
     perform public.ops_refuse_ready(p_step, format('$.steps[%s].params%s', p_step.position - 1, regexp_replace(v_error, '^\$(\.steps\[0\]\.params)?', '')));
   end if;
 end $$;
 comment on function public.ops_ready_step(public.ops_mission_steps) is
-  'A step whose needs are met: asks when, renders the remaining placeholders, then queues, skips or (a path is missing) fails it.';
+  'A step whose needs are met: asks when, renders the remaining placeholders, then queues, skips, spreads or (a path is missing) fails it. A for_each step may be put off to the next round.';
+
+create or replace function public.ops_lacks_results(p_step public.ops_mission_steps) returns boolean
+language plpgsql immutable set search_path = '' as $$
+begin
+  return p_step.dry_run and jsonb_path_exists(coalesce(p_step.leaves, '[]') || coalesce(p_step.for_each -> 'leaves', '[]'), '$[*].parts[*].ref[0] ? (@ == "steps")');
+end $$;
+comment on function public.ops_lacks_results(public.ops_mission_steps) is
+  'Whether a step of a dry run asks for results of others, which never come: what is missing or does not fit says nothing then. What it asks of events and items is there, and judged as for real.';
 
 create or replace function public.ops_refuse_ready(p_step public.ops_mission_steps, p_error text) returns void
 language plpgsql set search_path = '' as $$
@@ -145,49 +163,99 @@ language plpgsql stable set search_path = '' as $$
 declare
   v_place text := format('$.steps[%s].for_each.items', p_step.position - 1);
   v_max integer := coalesce(public.ops_integer(p_step.for_each -> 'max'), 100);
-  v_tree record := public.ops_render_tree(p_step.for_each - 'leaves', p_step.for_each -> 'leaves', p_context);
+  v_tree record := public.ops_render_tree(p_step.for_each - '{leaves,waits}'::text[], p_step.for_each -> 'leaves', p_context);
 begin
   items := v_tree.tree -> 'items';
+  if (v_tree.error is not null or jsonb_typeof(items) <> 'array') and public.ops_lacks_results(p_step) then
+    items := '[]';
+  end if;
   error := case
-    when v_tree.error is not null then v_place || regexp_replace(v_tree.error, '^\$(\.items)?', '')
+    when items is null then v_place || regexp_replace(v_tree.error, '^\$(\.items)?', '')
     when jsonb_typeof(items) <> 'array' then v_place || ': is no list'
     when jsonb_array_length(items) > v_max then format('%s: has %s items, more than its max of %s', v_place, jsonb_array_length(items), v_max)
   end;
-  if error is not null then
-    items := case when p_step.dry_run then '[]'::jsonb end;
-    error := case when not p_step.dry_run then error end;
+end $$;
+comment on function public.ops_items_of(public.ops_mission_steps, jsonb) is 'The list that a for_each step goes over, or what is wrong with it. A list that only a result could tell is empty in a dry run.';
+
+create or replace function public.ops_spread_left() returns integer
+language plpgsql stable set search_path = '' as $$
+begin
+  return 1000 - coalesce(nullif(current_setting('ops.spread', true), '')::integer, 0);
+end $$;
+comment on function public.ops_spread_left() is
+  'How many items this transaction may still make steps of. It begins with 1,000, the greatest max of a for_each, so that every list fits into a round of its own; making them takes about a quarter of a second then, far from any statement timeout.';
+
+create or replace function public.ops_put_off(p_ids uuid[]) returns void
+language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
+begin
+  update public.ops_mission_steps s set for_each = s.for_each || '{"waits": true}', updated_at = public.ops_clock()
+  where s.id = any (p_ids) and s.status = 'blocked' and s.pending_needs = 0 and s.for_each is not null and not s.for_each ?| '{count,waits}';
+  if found then
+    perform public.ops_wake('ops_events');
   end if;
 end $$;
-comment on function public.ops_items_of(public.ops_mission_steps, jsonb) is 'The list that a for_each step goes over, or what is wrong with it.';
+comment on function public.ops_put_off(uuid[]) is 'The for_each steps among these whose items this transaction cannot make any more wait for ops_spread_some, in the next round of a heartbeat.';
+
+create or replace function public.ops_item_params(p_step public.ops_mission_steps, p_items jsonb, p_context jsonb, out params jsonb[], out error text)
+language plpgsql stable set search_path = '' as $$
+declare
+  v_place text := format('$.steps[%s].params', p_step.position - 1);
+  v_count integer := jsonb_array_length(p_items);
+  v_schema jsonb := (select x.params_schema from public.ops_executors x where x.name = p_step.executor);
+  -- What is the same for all is filled in once; what asks for item or index stays in its leaves.
+  v_same record := public.ops_render_tree(coalesce(p_step.template, p_step.params), coalesce(p_step.leaves, '[]'), p_context);
+  v_spared boolean := public.ops_lacks_results(p_step);
+begin
+  if v_same.error is not null and v_spared then
+    params := array_fill(p_step.params, array[v_count]);
+    return;
+  elsif v_same.error is not null then
+    error := v_place || regexp_replace(v_same.error, '^\$', '');
+    return;
+  elsif octet_length(v_same.tree::text)::bigint * v_count + octet_length(p_items::text)::bigint * jsonb_array_length(v_same.leaves) > 16000000 then
+    error := format('%s: come to more than 16 MB over %s items', v_place, v_count);
+    return;
+  end if;
+  with item as materialized (
+    select i.n - 1 as n, r.tree, r.error from jsonb_array_elements(p_items) with ordinality i(value, n)
+    cross join lateral public.ops_render_tree(v_same.tree, v_same.leaves, jsonb_build_object('item', i.value, 'index', i.n - 1)) r
+  ), wrong as materialized (
+    select i.n, v_place || regexp_replace(i.error, '^\$', '') as problem from item i where i.error is not null
+    union all
+    -- One that no placeholder makes different is looked at once.
+    select i.n, f.value ->> 'path' || ': ' || (f.value ->> 'message') from item i
+    cross join lateral jsonb_array_elements(public.ops_schema_check(v_schema, v_schema, i.tree, v_place, false)) f
+    where v_schema is not null and i.error is null and (i.n = 0 or v_same.leaves <> '[]')
+  )
+  select array(select coalesce(i.tree, p_step.params) from item i order by i.n),
+    case when not v_spared then (select format('item %s: %s', w.n, w.problem) from wrong w order by w.n limit 1) end
+  into params, error;
+end $$;
+comment on function public.ops_item_params(public.ops_mission_steps, jsonb, jsonb) is
+  'The params of the step for each item of its list, in one statement, or what is wrong with the first that is wrong.';
 
 create or replace function public.ops_spread_step(p_step public.ops_mission_steps, p_context jsonb) returns void
 language plpgsql set search_path = '' as $$
 declare
   v_now timestamptz := public.ops_clock();
-  v_list record;
-  v_item record;
-  v_tree record;
-  v_error text;
-  v_params jsonb[] := '{}';
+  v_list record := public.ops_items_of(p_step, p_context);
+  v_count integer := coalesce(jsonb_array_length(case when v_list.error is null then v_list.items end), 0);
+  v_left integer := public.ops_spread_left();
+  v_made record;
 begin
-  if p_step.for_each ? 'count' then
-    perform public.ops_gather_step(p_step);
+  -- Looking at a list costs about as much as ten items, also where it is empty, or too long for now.
+  perform set_config('ops.spread', (1010 - v_left + case when v_count <= v_left then v_count else 0 end)::text, true);
+  if v_count > v_left and v_left < 1000 then
+    perform public.ops_put_off(array[p_step.id]);
     return;
   end if;
-  v_list := public.ops_items_of(p_step, p_context);
-  v_error := v_list.error;
-  for v_item in select i.value, i.ordinality - 1 as at from jsonb_array_elements(coalesce(v_list.items, '[]')) with ordinality i loop
-    v_tree := public.ops_render_tree(coalesce(p_step.template, p_step.params), coalesce(p_step.leaves, '[]'), p_context || jsonb_build_object('item', v_item.value, 'index', v_item.at));
-    v_error := coalesce(v_tree.error, public.ops_params_problem(jsonb_build_object('steps', jsonb_build_array(jsonb_build_object('kind', p_step.executor, 'params', v_tree.tree))), '[]'));
-    if v_error is not null and not p_step.dry_run then
-      v_error := format('item %s: $.steps[%s].params%s', v_item.at, p_step.position - 1, regexp_replace(v_error, '^\$(\.steps\[0\]\.params)?', ''));
-      exit;
-    end if;
-    v_error := null;
-    v_params := v_params || coalesce(v_tree.tree, p_step.params);
-  end loop;
-  if v_error is not null then
-    perform public.ops_refuse_ready(p_step, v_error);
+  if v_count > 0 then
+    v_made := public.ops_item_params(p_step, v_list.items, p_context);
+  else
+    select '{}'::jsonb[] as params, v_list.error into v_made;
+  end if;
+  if v_made.error is not null then
+    perform public.ops_refuse_ready(p_step, v_made.error);
     return;
   end if;
   with item as (
@@ -195,19 +263,64 @@ begin
       parent_id, item_index, dry_run, role, pattern_id, created_at, updated_at)
     select p_step.mission_id, format('%s[%s]', p_step.key, i.n - 1), p_step.position, p_step.kind, p_step.executor, i.params, 'queued', p_step.priority,
       v_now + i.n * interval '1 microsecond', p_step.max_retries, p_step.timeout_seconds, p_step.on_failure, p_step.id, i.n - 1, p_step.dry_run, p_step.role, p_step.pattern_id, v_now, v_now
-    from unnest(v_params) with ordinality i(params, n) returning id
+    from unnest(v_made.params) with ordinality i(params, n) returning id
   )
-  update public.ops_mission_steps s set needs = array(select item.id from item), pending_needs = cardinality(v_params),
-    for_each = s.for_each || jsonb_build_object('count', cardinality(v_params)), updated_at = v_now
-  where s.id = p_step.id returning s.* into p_step;
-  if p_step.pending_needs = 0 then
+  update public.ops_mission_steps s set needs = array(select item.id from item), pending_needs = v_count,
+    for_each = s.for_each - 'waits' || jsonb_build_object('count', v_count), updated_at = v_now
+  where s.id = p_step.id;
+  if v_count = 0 then
     perform public.ops_gather_step(p_step);
   else
     perform public.ops_refresh_missions(array[p_step.mission_id]);
   end if;
 end $$;
 comment on function public.ops_spread_step(public.ops_mission_steps, jsonb) is
-  'A for_each step became ready: it becomes one step per item, and waits for them; when they have ended, it gathers their results. The caller holds the mission.';
+  'A for_each step became ready: it becomes one step per item, and waits for them, or for its turn when this transaction has made enough. The caller holds the mission.';
+
+-- Those that were put off, oldest first. Hardly any row is ever in it.
+create index if not exists ops_mission_steps_unspread on public.ops_mission_steps (ready_at, id) where status = 'blocked' and for_each ? 'waits';
+
+create or replace function public.ops_spread_one(p_step public.ops_mission_steps) returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform public.ops_ready_steps(array[p_step.id]);
+exception when others then
+  if public.ops_is_transient(sqlstate) then
+    raise;
+  end if;
+  perform public.ops_refuse_ready(p_step, format('$.steps[%s].for_each: %s', p_step.position - 1, left(sqlerrm, 1000)));
+end $$;
+comment on function public.ops_spread_one(public.ops_mission_steps) is 'One list by itself; if that fails, its step is failed with the error and holds up nobody.';
+
+create or replace function public.ops_spread_some(p_limit integer default 50) returns jsonb
+language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
+declare
+  v_was text := public.ops_engine_begin();
+  v_steps public.ops_mission_steps[] := array(select s from public.ops_mission_steps s
+    where s.status = 'blocked' and s.for_each ? 'waits' and s.pending_needs = 0 order by s.ready_at, s.id limit p_limit);
+  v_missions uuid[];
+  v_step public.ops_mission_steps;
+  v_spread integer := 0;
+begin
+  if cardinality(v_steps) > 0 then
+    v_missions := array(select m.id from public.ops_missions m where m.id in (select s.mission_id from unnest(v_steps) s) for no key update skip locked);
+    -- A share of their own: lists that come in never keep these from their turn.
+    perform set_config('ops.spread', '', true);
+    foreach v_step in array v_steps loop
+      exit when public.ops_spread_left() <= 0;
+      if v_step.mission_id = any (v_missions) then
+        perform public.ops_spread_one(v_step);
+        v_spread := v_spread + 1;
+      end if;
+    end loop;
+    perform public.ops_wake('ops_steps');
+  end if;
+  perform public.ops_engine_end(v_was);
+  return jsonb_build_object('lists', v_spread, 'more', v_spread > 0 and exists (select from public.ops_mission_steps s
+    where s.status = 'blocked' and s.for_each ? 'waits' and s.pending_needs = 0));
+end $$;
+comment on function public.ops_spread_some(integer) is
+  'Phase: for_each steps that were put off, oldest first, up to 1,000 items of them: {lists, more}. A mission that somebody holds is left to the next round.';
 
 create or replace function public.ops_gather_step(p_step public.ops_mission_steps) returns void
 language plpgsql set search_path = '' as $$
@@ -224,18 +337,24 @@ create or replace function public.ops_ready_steps(p_ids uuid[]) returns void
 language plpgsql set search_path = '' as $$
 declare
   v_id uuid;
+  v_full boolean := false;
   v_step public.ops_mission_steps;
 begin
   foreach v_id in array coalesce(p_ids, '{}') loop
+    if not v_full and public.ops_spread_left() <= 0 then
+      v_full := true;
+      perform public.ops_put_off(p_ids);
+    end if;
     -- Read anew each time: what one of them leads to may have ended or skipped the next.
-    select * into v_step from public.ops_mission_steps s where s.id = v_id and s.status = 'blocked' and s.pending_needs = 0;
+    select * into v_step from public.ops_mission_steps s where s.id = v_id and s.status = 'blocked' and s.pending_needs = 0
+      and not (v_full and s.for_each is not null and not s.for_each ? 'count');
     if found then
       perform public.ops_ready_step(v_step);
     end if;
   end loop;
 end $$;
 comment on function public.ops_ready_steps(uuid[]) is
-  'Makes ready what is still blocked with no need left, each by itself. The caller holds their missions.';
+  'Makes ready what is still blocked with no need left, each by itself; lists for which this transaction has no room left are put off. The caller holds their missions.';
 
 create or replace function public.ops_skip_step(p_id uuid, p_mission_id uuid) returns void
 language plpgsql set search_path = '' as $$
@@ -275,24 +394,26 @@ declare
 begin
   for v_ended in
     with counted as (
-      select s.mission_id, (count(*) filter (where public.ops_is_open(s.status)))::integer as open,
+      select i.id as mission_id, count(s.id) = 0 as bare, (count(*) filter (where public.ops_is_open(s.status)))::integer as open,
         (count(*) filter (where s.status = 'failed' and s.on_failure = 'stop'))::integer as failed,
-        (count(*) filter (where s.status = 'cancelled'))::integer as cancelled, bool_or(s.reserved_at is not null) as claimed
-      from public.ops_mission_steps s where s.mission_id = any (p_ids) group by s.mission_id
+        (count(*) filter (where s.status = 'cancelled'))::integer as cancelled, bool_or(s.reserved_at is not null) as claimed, bool_or(s.dry_run) as dry_run
+      from unnest(p_ids) i(id) left join public.ops_mission_steps s on s.mission_id = i.id group by i.id
     ), state as (
-      select c.*, case when c.open > 0 and not c.claimed and m.started_at is null then 'approved'
+      -- Without any step, which only a truncate by hand leaves behind, it ends as well.
+      select c.*, case when c.bare then 'cancelled' when c.open > 0 and not c.claimed and m.started_at is null then 'approved'
         else public.ops_mission_status(c.open, c.failed, c.cancelled) end as status
-      from counted c join public.ops_missions m on m.id = c.mission_id
+      from counted c join public.ops_missions m on m.id = c.mission_id and (not c.bare or m.completed_at is null)
     ), changed as (
       update public.ops_missions m set open_steps = t.open, failed_steps = t.failed, cancelled_steps = t.cancelled, status = t.status, updated_at = v_now,
         started_at = case when t.claimed then coalesce(m.started_at, v_now) else m.started_at end,
         completed_at = case when t.open > 0 then null else coalesce(m.completed_at, v_now) end
       from state t where m.id = t.mission_id
         and (m.open_steps, m.failed_steps, m.cancelled_steps, m.status) is distinct from (t.open, t.failed, t.cancelled, t.status)
-      returning m.id, m.status)
-    select c.id, c.status from changed c where c.status in ('succeeded', 'failed', 'cancelled') order by c.id
+      returning m.id, m.status, t.dry_run)
+    select c.id, c.status, c.dry_run from changed c where c.status in ('succeeded', 'failed', 'cancelled') order by c.id
   loop
-    perform public.ops_raise_mission_event('mission:' || v_ended.status, v_ended.id, jsonb_build_object('mission_id', v_ended.id));
+    perform public.ops_raise_mission_event('mission:' || v_ended.status, v_ended.id, jsonb_build_object('mission_id', v_ended.id)
+      || case when v_ended.dry_run then '{"dry_run": true}' else '{}'::jsonb end);
   end loop;
 end $$;
 comment on function public.ops_refresh_missions(uuid[]) is
@@ -340,8 +461,7 @@ declare
   v_minutes numeric := p_bounds #>> '{rate,per_minutes}';
   v_left integer;
 begin
-  insert into public.ops_limits (key) values ('executor:' || p_executor) on conflict do nothing;
-  perform from public.ops_limits l where l.key = 'executor:' || p_executor for update;
+  perform public.ops_take_turn('executor:' || p_executor);
   if p_bounds ? 'max_running' then
     quota := greatest(public.ops_integer(p_bounds -> 'max_running') - (
       select count(*) from public.ops_mission_steps s where s.status = 'running' and s.executor = p_executor and s.lease_expires_at > p_now), 0);
@@ -688,7 +808,7 @@ begin
     set status = 'succeeded', result = i.result, last_error = null, lease_expires_at = null, updated_at = v_now
     from input i, public.ops_missions m
     where s.id = i.id and s.lease_epoch = i.epoch and s.status || '' = 'running' and m.id = s.mission_id -- by key, not by the list of all running ones
-    returning s.id, s.mission_id, s.key, s.kind, s.executor, s.lease_epoch as epoch, s.result, i.meta, m.root_id, m.depth, m.chain
+    returning s.id, s.mission_id, s.key, s.kind, s.executor, s.lease_epoch as epoch, s.result, s.dry_run, i.meta, m.root_id, m.depth, m.chain
   ), attempt as (
     update public.ops_action_runs r set status = 'succeeded', completed_at = v_now, meta = d.meta
     from done d where r.run_id = d.id::text || ':' || d.epoch returning r.run_id, r.reserved, r.meta
@@ -705,19 +825,19 @@ begin
     set open_steps = m.open_steps - c.n, started_at = coalesce(m.started_at, v_now), updated_at = v_now,
       status = case when m.open_steps > c.n then 'running' when m.failed_steps > 0 then 'failed' when m.cancelled_steps > 0 then 'cancelled' else 'succeeded' end,
       completed_at = case when m.open_steps = c.n then v_now end
-    from (select done.mission_id, count(*)::integer as n from done group by done.mission_id) c where m.id = c.mission_id
-    returning m.id, m.status, m.root_id, m.depth, m.chain
+    from (select done.mission_id, count(*)::integer as n, bool_or(done.dry_run) as dry_run from done group by done.mission_id) c where m.id = c.mission_id
+    returning m.id, m.status, m.root_id, m.depth, m.chain, c.dry_run
   ), said as (
-    select 'step:' || d.kind || ':succeeded' as type, d.mission_id, d.root_id, d.depth, d.chain,
+    select 'step:' || d.kind || ':succeeded' as type, d.mission_id, d.root_id, d.depth, d.chain, d.dry_run,
       jsonb_build_object('step_id', d.id, 'mission_id', d.mission_id, 'key', d.key, 'executor', d.executor, 'lease_epoch', d.epoch, 'result', d.result) as data
     from done d
     union all
-    select 'mission:' || m.status, m.id, m.root_id, m.depth, m.chain, jsonb_build_object('mission_id', m.id) from mission m where m.status <> 'running'
+    select 'mission:' || m.status, m.id, m.root_id, m.depth, m.chain, m.dry_run, jsonb_build_object('mission_id', m.id) from mission m where m.status <> 'running'
   ), heard as materialized (
     select t.type, public.ops_can_match(t.type) as open from (select distinct said.type from said) t
   ), event as (
     insert into public.ops_agent_events (type, source, trust, data, mission_id, root_id, depth, chain, outcome, decided_at, processed_at, created_at)
-    select x.type, 'ops-loop', 'loop', x.data, x.mission_id, x.root_id, x.depth + 1, x.chain,
+    select x.type, 'ops-loop', 'loop', case when x.dry_run then x.data || '{"dry_run": true}' else x.data end, x.mission_id, x.root_id, x.depth + 1, x.chain,
       case when not h.open then 'unmatched' end, case when not h.open then v_now end, case when not h.open then v_now end, v_now
     from said x join heard h on h.type = x.type
   )
@@ -831,7 +951,7 @@ begin
       ready_at = case when v.delay_seconds is not null then v_now + v.delay_seconds * interval '1 second' else s.ready_at end
     from verdict v where s.id = v.step_id and s.lease_epoch = v.lease_epoch and s.status || '' = p_from
       and (p_expired_before is null or s.lease_expires_at < p_expired_before)
-    returning s.id, s.mission_id, s.key, s.kind, s.executor, s.params, s.series, s.on_failure, s.ready_at, v.lease_epoch as epoch,
+    returning s.id, s.mission_id, s.key, s.kind, s.executor, s.params, s.series, s.on_failure, s.ready_at, s.dry_run, v.lease_epoch as epoch,
       v.status, v.cause, v.failures, v.crashes, v.outcome, v.error, v.error_class, v.meta
   ), attempt as (
     update public.ops_action_runs r
@@ -864,7 +984,8 @@ declare
   v_id uuid := p_step ->> 'id';
   v_mission uuid := p_step ->> 'mission_id';
   v_data jsonb := jsonb_build_object('step_id', v_id, 'mission_id', v_mission, 'key', p_step -> 'key', 'kind', p_step -> 'kind', 'executor', p_step -> 'executor',
-    'cause', p_step -> 'cause', 'error', left(p_step ->> 'error', 2000), 'error_class', p_step -> 'error_class');
+    'cause', p_step -> 'cause', 'error', left(p_step ->> 'error', 2000), 'error_class', p_step -> 'error_class')
+    || case when p_step -> 'dry_run' = 'true' then '{"dry_run": true}' else '{}'::jsonb end;
 begin
   if p_step ->> 'status' = 'failed' then
     perform public.ops_raise_mission_event('step:' || (p_step ->> 'kind') || ':failed', v_mission, v_data);
@@ -996,6 +1117,37 @@ end $$;
 comment on function public.ops_within_reach(jsonb) is
   'Of these steps the ones whose missions nobody else holds; they are locked now. The rest is the next call''s: recovery waits for nobody, so that a beat, which recovers twice, keeps the lock order.';
 
+create or replace function public.ops_settle_one(p_failure jsonb, p_expired_before timestamptz)
+returns table (step_id uuid, status text)
+language plpgsql set search_path = '' as $$
+begin
+  return query select s.step_id, s.status from public.ops_settle(jsonb_build_array(p_failure), 'running', p_expired_before) s;
+exception when others then
+  if public.ops_is_transient(sqlstate) then
+    raise;
+  end if;
+  perform public.ops_raise_event('loop:recovery_failed', jsonb_build_object('step_id', p_failure -> 'step_id', 'lease_epoch', p_failure -> 'lease_epoch', 'error', left(sqlerrm, 1000)),
+    format('recovery_failed:%s:%s', p_failure ->> 'step_id', p_failure ->> 'lease_epoch'));
+end $$;
+comment on function public.ops_settle_one(jsonb, timestamptz) is
+  'Ends one attempt whose lease is over; if that fails, says so in an event and holds up nobody.';
+
+create or replace function public.ops_settle_lost(p_failures jsonb, p_expired_before timestamptz)
+returns table (step_id uuid, status text)
+language plpgsql set search_path = '' as $$
+declare
+  v_failures jsonb := public.ops_within_reach(p_failures);
+begin
+  return query select s.step_id, s.status from public.ops_settle(v_failures, 'running', p_expired_before) s;
+exception when others then
+  if public.ops_is_transient(sqlstate) then
+    raise;
+  end if;
+  return query select o.step_id, o.status from jsonb_array_elements(v_failures) f cross join lateral public.ops_settle_one(f, p_expired_before) o;
+end $$;
+comment on function public.ops_settle_lost(jsonb, timestamptz) is
+  'Ends attempts whose workers are not asked, those of missions that nobody else holds: together, or one by one when one of them cannot be ended.';
+
 create or replace function public.ops_recover_expired_leases(p_limit integer default 200) returns jsonb
 language plpgsql set search_path = '' set enable_seqscan = off set jit = off as $$
 declare
@@ -1013,7 +1165,7 @@ begin
     where s.status = 'running' and s.lease_expires_at < v_now order by s.lease_expires_at limit p_limit) l;
   if v_ids is not null then
     select count(*) filter (where s.status in ('queued', 'scheduled')) as requeued, count(*) filter (where s.status in ('failed', 'cancelled')) as failed
-    into v_requeued, v_failed from public.ops_settle(public.ops_within_reach(v_crashed), 'running', v_now) s;
+    into v_requeued, v_failed from public.ops_settle_lost(v_crashed, v_now) s;
     perform public.ops_wake('ops_steps');
   end if;
   perform public.ops_engine_end(v_was);
@@ -1050,12 +1202,11 @@ begin
       'stale_over_limit:' || date_trunc('hour', v_now));
   end if;
   if v_found > 0 then
-    v_stale := public.ops_within_reach(v_stale);
     -- The lease is looked at again in the write: a renewal may have come in between.
     select count(*) into v_recovered from (
-      select s.step_id from public.ops_settle(jsonb_path_query_array(v_stale, '$[*] ? (@.outcome == "crashed")'), 'running', v_now - v_minutes * interval '1 minute') s
+      select s.step_id from public.ops_settle_lost(jsonb_path_query_array(v_stale, '$[*] ? (@.outcome == "crashed")'), v_now - v_minutes * interval '1 minute') s
       union all
-      select s.step_id from public.ops_settle(jsonb_path_query_array(v_stale, '$[*] ? (@.outcome == "timed_out")'), 'running', null) s) settled;
+      select s.step_id from public.ops_settle_lost(jsonb_path_query_array(v_stale, '$[*] ? (@.outcome == "timed_out")'), null) s) settled;
   end if;
   select array_agg(m.mission_id) into v_missions from (
     select distinct b.mission_id from public.ops_mission_steps b where b.status = 'blocked' and b.updated_at < v_now - v_minutes * interval '1 minute'
@@ -1086,6 +1237,24 @@ comment on function public.ops_repair_missions(uuid[]) is 'Looks at the blocked 
 
 -- An operator's verbs -------------------------------------------------------------------------------------------
 
+create or replace function public.ops_check_step(p_step public.ops_mission_steps) returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_problem text := case
+    when jsonb_typeof(p_step.params) is distinct from 'object' then 'params must be an object'
+    when p_step.kind !~ '^[A-Za-z0-9_.-]{1,100}$' then 'kind must be a word'
+    when p_step.executor !~ '^[A-Za-z0-9_.-]{1,100}$' then 'executor must be a word'
+    when p_step.timeout_seconds not between 0.001 and 604800 then 'timeout_seconds must be above 0 and up to 604800'
+    when p_step.max_retries not between 1 and 100 then 'max_retries must be 1 to 100'
+    when p_step.failure_count not between 0 and 1000 or p_step.crash_count not between 0 and 1000 then 'counts of tries must be 0 to 1000' end;
+begin
+  if v_problem is not null then
+    perform public.ops_raise('OPS_011', v_problem, jsonb_build_object('step_id', p_step.id), 'Correct the value; as it is, no worker could run this step or any beside it.');
+  end if;
+end $$;
+comment on function public.ops_check_step(public.ops_mission_steps) is
+  'Raises OPS_011 for a step as somebody typed it that a claim, a worker or recovery could not handle.';
+
 create or replace function public.ops_step_edited() returns trigger
 language plpgsql set search_path = '' as $$
 declare
@@ -1106,6 +1275,7 @@ begin
   if (old.id, old.mission_id, old.lease_epoch) is distinct from (new.id, new.mission_id, new.lease_epoch) then
     perform public.ops_raise('OPS_015', 'id, mission_id and lease_epoch of a step never change by hand', jsonb_build_object('step_id', old.id));
   end if;
+  perform public.ops_check_step(new);
   new.updated_at := v_now;
   if new.status <> 'scheduled' then
     new.wait_reason := null;

@@ -5,7 +5,7 @@
 -- lock, in their order. Undo: rollbacks/0008_ops_heartbeat.sql.
 
 create or replace function public.ops_run_phase(p_phase text, p_event_batch integer, p_reaction_batch integer, p_stale_minutes numeric)
-returns jsonb language plpgsql set search_path = '' as $$
+returns jsonb language plpgsql set search_path = '' set lock_timeout = '3s' as $$
 begin
   -- Statement by statement, so that a function that is missing fails its own phase only.
   case p_phase
@@ -16,6 +16,7 @@ begin
     when 'schedules' then return public.ops_fire_schedules();
     when 'leases' then return public.ops_recover_expired_leases();
     when 'stale' then return public.ops_recover_stale_steps(p_stale_minutes);
+    when 'lists' then return public.ops_spread_some();
     when 'breakers' then return public.ops_check_breakers();
     when 'sweep' then return public.ops_sweep();
     when 'archive' then return public.ops_archive_some();
@@ -26,7 +27,7 @@ exception when others then
     'code', case when sqlstate like 'OP%' then 'OPS_' || right(sqlstate, 3) else sqlstate end, 'message', left(sqlerrm, 1000)));
 end $$;
 comment on function public.ops_run_phase(text, integer, integer, numeric) is
-  'Runs one phase in a subtransaction: its counts, or {failure: {phase, code, message}} with nothing of it done.';
+  'Runs one phase in a subtransaction: its counts, or {failure: {phase, code, message}} with nothing of it done. It waits 3 s for a lock: a statement that somebody left open stops no phase but its own.';
 
 create or replace function public.ops_sweep() returns jsonb
 language plpgsql set search_path = '' as $$
@@ -99,7 +100,7 @@ comment on function public.ops_check_breakers() is
 
 create or replace function public.ops_phases(p_switches jsonb) returns text[]
 language sql stable set search_path = '' as $$
-  select array(select p.phase from unnest(array['events', 'reactions', 'gates', 'approvals', 'schedules', 'leases', 'stale', 'breakers', 'sweep', 'archive', 'alerts']) with ordinality p(phase, n)
+  select array(select p.phase from unnest(array['events', 'reactions', 'gates', 'approvals', 'schedules', 'leases', 'stale', 'lists', 'breakers', 'sweep', 'archive', 'alerts']) with ordinality p(phase, n)
     where not (coalesce(public.ops_switch_mode(p_switches, 'all'), public.ops_switch_mode(p_switches, 'heartbeat'), 'run') in ('drain', 'halt')
         and p.phase in ('events', 'reactions', 'gates', 'approvals', 'schedules', 'archive'))
       and not (coalesce(public.ops_switch_mode(p_switches, 'reactions'), 'run') in ('drain', 'halt') and p.phase = 'reactions')
@@ -140,7 +141,7 @@ begin
   return v_answer;
 end $$;
 comment on function public.ops_heartbeat(integer, integer, numeric, text, uuid) is
-  'One round: decide events, process reactions, gate again, expire approvals, fire schedules, recover expired leases and stale steps, open breakers, sweep, archive, raise alerts. Answers the counts, failures, and more: call again until it is false, passing beat_id on. Source reactive leaves no row, and raises the wake-up flag for events when nothing is left. Any number at once equal one.';
+  'One round: decide events, process reactions, gate again, expire approvals, fire schedules, recover expired leases and stale steps, go on with long lists, open breakers, sweep, archive, raise alerts. Answers the counts, failures, and more: call again until it is false, passing beat_id on. Source reactive leaves no row, and raises the wake-up flag for events when nothing is left. Any number at once equal one.';
 
 create or replace function public.ops_beat_counts(p_phases jsonb) returns jsonb
 language sql immutable set search_path = '' as $$

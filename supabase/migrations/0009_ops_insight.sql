@@ -188,8 +188,8 @@ language sql stable set search_path = '' as $$
     when 'queued' then 'its reaction waits for the next heartbeat' || case when public.ops_switch_mode(public.ops_policy_value('switches'), 'reactions') is not null
       then '; reactions are paused, `ops-loop resume reactions` lifts that' else '' end
     when 'failed' then format('its reaction failed: %s; `select ops_retry_reaction(''%s'')` tries again', public.ops_say_error(r.last_error), r.id)
-    else format('%s proposal %s (%s) came of it%s', case when p.reaction_id is distinct from r.id then 'an earlier' else 'the' end, coalesce(r.proposal_id::text, 'that is gone'),
-      coalesce(p.status, 'archived'), case when p.reaction_id is distinct from r.id and p.id is not null then ', found by the same dedupe key' else '' end) end
+    else format('%s proposal %s (%s%s) came of it%s', case when p.reaction_id is distinct from r.id then 'an earlier' else 'the' end, coalesce(r.proposal_id::text, 'that is gone'),
+      coalesce(p.status, 'archived'), case when p.template -> 'dry_run' = 'true' then ', dry run' end, case when p.reaction_id is distinct from r.id and p.id is not null then ', found by the same dedupe key' else '' end) end
   from public.ops_agent_reactions r left join public.ops_mission_proposals p on p.id = r.proposal_id
   where r.event_id = p_event_id and r.pattern_id = p_pattern_id
 $$;
@@ -344,7 +344,7 @@ language sql stable set search_path = '' as $$
   select coalesce(jsonb_agg(jsonb_build_object('condition', c.condition, 'ok', c.ok, 'sentence', c.sentence) order by c.n), '[]')
   from fact f cross join lateral (values
     (1, 'switch', f.mode is null, case when f.mode is null then 'Auto-approval is not paused.' else 'Auto-approval is paused; `ops-loop resume auto_approve` lifts it.' end),
-    (2, 'auto_approve.enabled', f.enabled, format('auto_approve.enabled is %s.', f.enabled)),
+    (2, 'auto_approve.enabled', f.enabled, format('auto_approve.enabled is %s.', f.enabled::text)),
     (3, 'executors', cardinality(f.unknown) = 0, case when cardinality(f.unknown) = 0 then 'Every executor is registered.' else format('Not registered: executor %s.', public.ops_say_list(f.unknown)) end),
     (4, 'auto_approve.allowed_step_kinds', cardinality(f.strangers) = 0, case when cardinality(f.strangers) = 0 then 'Every kind and executor is in auto_approve.allowed_step_kinds.'
       else format('Not in auto_approve.allowed_step_kinds: %s.', public.ops_say_list(f.strangers)) end),
@@ -366,11 +366,12 @@ language plpgsql stable set search_path = '' as $$
 declare
   v_mission public.ops_missions;
   v_open boolean := not exists (select from jsonb_array_elements(p_approval) c where not (c ->> 'ok')::boolean);
+  v_dry text := case when p_proposal.template -> 'dry_run' = 'true' then 'dry run, ' end;
 begin
   select * into v_mission from public.ops_missions m where m.proposal_id = p_proposal.id;
   if p_proposal.status in ('pending', 'voting') and p_proposal.gated_at is null then
     return array_remove(array[
-      format('Proposal "%s" has not passed its gates: %s.', p_proposal.title, coalesce(p_proposal.reason, 'it has just come in')),
+      format('Proposal "%s"%s has not passed its gates: %s.', p_proposal.title, ' (' || rtrim(v_dry, ', ') || ')', coalesce(p_proposal.reason, 'it has just come in')),
       case when p_proposal.next_gate_at > p_now then format('It is gated again at %s, or at the next heartbeat after proposal_caps or auto_approve change.', public.ops_say_when(p_proposal.next_gate_at, p_now))
         else 'It is gated at the next heartbeat; `select ops_regate_proposals()` does it now.' end], null)
       || array(select c ->> 'sentence' from jsonb_array_elements(p_caps) c where not (c ->> 'ok')::boolean)
@@ -379,7 +380,7 @@ begin
         where not (c ->> 'ok')::boolean and c ->> 'gate' in ('proposal_caps.daily_limit', 'proposal_caps.hourly_limit', 'proposal_caps.max_pending'));
   elsif p_proposal.status in ('pending', 'voting') then
     return array_remove(array[
-      format('Proposal "%s" (risk %s) %s since %s: %s.', p_proposal.title, p_proposal.risk, case p_proposal.status when 'voting' then 'collects votes' else 'waits for a person' end,
+      format('Proposal "%s" (%srisk %s) %s since %s: %s.', p_proposal.title, v_dry, p_proposal.risk, case p_proposal.status when 'voting' then 'collects votes' else 'waits for a person' end,
         public.ops_say_when(p_proposal.gated_at, p_now), coalesce(p_proposal.reason, 'no reason recorded')),
       format('It passed the caps at %s; auto-approval is asked once, then a person decides.', public.ops_say_time(p_proposal.gated_at, p_now))], null)
       || array(select c ->> 'sentence' from jsonb_array_elements(p_approval) c where not (c ->> 'ok')::boolean)
@@ -389,7 +390,7 @@ begin
       format('`ops-loop approve %s` or `select ops_approve_proposal(''%s'')` starts it; `ops-loop reject %s` turns it down.', p_proposal.id, p_proposal.id, p_proposal.id)], null);
   end if;
   return array_remove(array[
-    format('Proposal "%s" (risk %s) was %s at %s: %s.', p_proposal.title, coalesce(p_proposal.risk, 'unknown'),
+    format('Proposal "%s" (%srisk %s) was %s at %s: %s.', p_proposal.title, v_dry, coalesce(p_proposal.risk, 'unknown'),
       case p_proposal.status when 'auto_approved' then 'approved automatically' else p_proposal.status || coalesce(' by ' || p_proposal.decided_by, '') end,
       public.ops_say_when(coalesce(p_proposal.approved_at, p_proposal.updated_at), p_now), coalesce(p_proposal.reason, 'no reason recorded')),
     case when v_mission.id is not null then format('Its mission %s is %s; `ops-loop why %s` says more.', v_mission.id, v_mission.status, v_mission.id)
@@ -483,6 +484,13 @@ language sql stable set search_path = '' as $$
 $$;
 comment on function public.ops_attempts_of(public.ops_mission_steps) is 'attempt 2 of 3: the one that runs or comes next in this series.';
 
+create or replace function public.ops_say_items(p_id uuid) returns text
+language sql stable set search_path = '' as $$
+  select string_agg(format('%s %s', c.n, c.status), ', ' order by c.n desc, c.status)
+  from (select i.status, count(*) as n from public.ops_mission_steps s join public.ops_mission_steps i on i.mission_id = s.mission_id and i.parent_id = s.id where s.id = p_id group by i.status) c
+$$;
+comment on function public.ops_say_items(uuid) is 'How the steps of the items of a for_each step stand: 7 succeeded, 3 queued. Null when there are none.';
+
 create or replace function public.ops_say_blocked(p_step public.ops_mission_steps) returns text[]
 language sql stable set search_path = '' as $$
   with need as (
@@ -491,11 +499,15 @@ language sql stable set search_path = '' as $$
     from public.ops_mission_steps n where n.id = any (p_step.needs)
   )
   select array_remove(array[
-    case when exists (select from need where not need.met)
+    case when p_step.for_each ? 'waits' and p_step.pending_needs = 0
+      then format('Step %s waits for its turn to become one step per item: a round of the heartbeat makes at most 1,000.', p_step.key)
+      when exists (select from need where not need.met) and p_step.for_each ? 'count'
+      then format('Step %s waits for the steps of its items: %s.', p_step.key, public.ops_say_items(p_step.id))
+      when exists (select from need where not need.met)
       then format('Step %s is blocked: it waits for %s.', p_step.key, (select string_agg(format('%s (%s)', need.key, need.status), ', ' order by need.position) from need where not need.met))
       else format('Step %s is blocked, though nothing it needs is open: the next `select ops_recover_stale_steps()` after stale_minutes repairs that.', p_step.key) end,
     (select string_agg(format('`ops-loop retry %s` runs %s again.', need.id, need.key), ' ' order by need.position) from need where need.status in ('failed', 'cancelled') and not need.met),
-    case when p_step.when_path is not null then format('Then its condition `%s` decides whether it runs or is skipped.', p_step.when_path) end], null)
+    case when p_step.when_path is not null and not coalesce(p_step.for_each ? 'count', false) then format('Then its condition `%s` decides whether it runs or is skipped.', p_step.when_path) end], null)
 $$;
 comment on function public.ops_say_blocked(public.ops_mission_steps) is 'Which steps a blocked one waits for, in words.';
 
@@ -566,7 +578,12 @@ comment on function public.ops_say_failed(public.ops_mission_steps, timestamptz)
 create or replace function public.ops_say_ended(p_step public.ops_mission_steps, p_now timestamptz) returns text[]
 language sql stable set search_path = '' as $$
   select array_remove(case p_step.status
-    when 'succeeded' then array[format('Step %s succeeded at %s on worker %s, %s.', p_step.key, public.ops_say_when(p_step.updated_at, p_now), p_step.worker_id, public.ops_attempts_of(p_step))]
+    when 'succeeded' then array[case
+      when p_step.for_each is not null then format('Step %s succeeded at %s: %s.', p_step.key, public.ops_say_when(p_step.updated_at, p_now),
+        case when public.ops_integer(p_step.for_each -> 'count') > 0 then format('the steps of its %s items have ended%s', p_step.for_each ->> 'count', coalesce(' (' || public.ops_say_items(p_step.id) || ')', ''))
+          else 'its list was empty' end)
+      when p_step.dry_run then format('Step %s went through at %s on worker %s as a dry run: executor %s was not called.', p_step.key, public.ops_say_when(p_step.updated_at, p_now), p_step.worker_id, p_step.executor)
+      else format('Step %s succeeded at %s on worker %s, %s.', p_step.key, public.ops_say_when(p_step.updated_at, p_now), p_step.worker_id, public.ops_attempts_of(p_step)) end]
     when 'cancelled' then array[
       format('Step %s was cancelled at %s%s.', p_step.key, public.ops_say_when(coalesce(p_step.cancel_requested_at, p_step.updated_at), p_now), coalesce(': ' || public.ops_say_error(p_step.last_error), '')),
       format('`ops-loop retry %s` runs it after all.', p_step.id)]
@@ -620,6 +637,8 @@ begin
     'dead_letters', (select coalesce(jsonb_agg(to_jsonb(d) - 'params' order by d.series), '[]') from public.ops_step_dead_letters d where d.step_id = p_id),
     'next_look_at', case when v_step.status = 'scheduled' and v_step.wait_reason is null then v_step.ready_at when v_step.status = 'running' then v_step.lease_expires_at end,
     'sentences', to_jsonb(public.ops_say_step(v_step, v_now) || array_remove(array[
+      case when v_step.dry_run then 'Its mission is a dry run: it goes through every state, and no executor is called.' end,
+      (select format('It is item %s of step %s, from 0.', v_step.item_index, p.key) from public.ops_mission_steps p where p.id = v_step.parent_id),
       case when v_step.series > 1 then format('This is its series %s: it was run again after it had ended.', v_step.series) end,
       case when v_mission.id is null then 'Its mission is no longer kept.' else format('It belongs to mission %s "%s" (%s).', v_mission.id, v_mission.title, v_mission.status) end], null)));
 end $$;
@@ -634,6 +653,7 @@ declare
   v_now timestamptz := public.ops_clock();
   v_mission public.ops_missions;
   v_steps public.ops_mission_steps[];
+  v_dry boolean;
   v_counts text;
 begin
   select * into v_mission from public.ops_missions m where m.id = p_id;
@@ -641,12 +661,14 @@ begin
     perform public.ops_not_found('mission', p_id);
   end if;
   v_steps := array(select s from public.ops_mission_steps s where s.mission_id = p_id order by s.position, s.id);
+  v_dry := exists (select from unnest(v_steps) s where s.dry_run)
+    or v_steps = '{}' and exists (select from public.ops_mission_proposals p where p.id = v_mission.proposal_id and p.template -> 'dry_run' = 'true');
   v_counts := (select string_agg(format('%s %s', c.n, c.status), ', ' order by c.first)
     from (select s.status, count(*) as n, min(s.position) as first from unnest(v_steps) s group by s.status) c);
   return jsonb_build_object('kind', 'mission', 'id', v_mission.id, 'mission', to_jsonb(v_mission),
     'steps', (select coalesce(jsonb_agg(jsonb_build_object('id', s.id, 'key', s.key, 'status', s.status, 'sentence', (public.ops_say_step(s, v_now))[1]) order by s.position), '[]') from unnest(v_steps) s),
     'sentences', to_jsonb(array[
-      format('Mission "%s" is %s%s: %s.', v_mission.title, v_mission.status,
+      format('Mission "%s"%s is %s%s: %s.', v_mission.title, case when v_dry then ' (dry run: no executor is called)' end, v_mission.status,
         case when v_mission.completed_at is not null then format(' since %s', public.ops_say_when(v_mission.completed_at, v_now))
           when v_mission.started_at is not null then format(', started at %s', public.ops_say_when(v_mission.started_at, v_now)) else ', none of its steps has been claimed yet' end,
         coalesce(v_counts, 'its steps are no longer kept'))]
@@ -814,22 +836,22 @@ language sql stable set search_path = '' as $$
     jsonb_build_object('pattern_id', r.pattern_id, 'proposal_id', r.proposal_id, 'error', r.last_error)
   from node n join public.ops_agent_reactions r on r.id = n.id left join public.ops_mission_proposals p on p.id = r.proposal_id where n.kind = 'reaction'
   union all
-  select n.key, n.kind, n.name, coalesce(p.title, 'untitled'), p.status, p.created_at, 0,
+  select n.key, n.kind, n.name, coalesce(p.title, 'untitled') || case when p.template -> 'dry_run' = 'true' then ' (dry run)' else '' end, p.status, p.created_at, 0,
     jsonb_build_object('source', p.source, 'risk', p.risk, 'reason', p.reason, 'decided_by', p.decided_by, 'policies', p.policy_snapshot)
   from node n join public.ops_mission_proposals p on p.id = n.id where n.kind = 'proposal'
   union all
-  select n.key, n.kind, n.name, coalesce(m.title, 'untitled'), m.status, m.created_at, 0, jsonb_build_object('started_at', m.started_at, 'completed_at', m.completed_at)
+  select n.key, n.kind, n.name, coalesce(m.title, 'untitled') || case when exists (select from public.ops_mission_steps s where s.mission_id = m.id and s.dry_run) then ' (dry run)' else '' end, m.status, m.created_at, 0, jsonb_build_object('started_at', m.started_at, 'completed_at', m.completed_at)
   from node n join public.ops_missions m on m.id = n.id where n.kind = 'mission'
   union all
-  select n.key, n.kind, n.name, s.key || case when s.executor = s.kind then format(' (%s)', s.kind) else format(' (%s by %s)', s.kind, s.executor) end, s.status,
+  select n.key, n.kind, n.name, s.key || case when s.executor = s.kind then format(' (%s)', s.kind) else format(' (%s by %s)', s.kind, s.executor) end || case when s.dry_run then ', dry run' else '' end, s.status,
     coalesce(s.reserved_at, case when not public.ops_is_open(s.status) then s.updated_at end), s.position - 10000,
     jsonb_build_object('kind', s.kind, 'executor', s.executor, 'params', public.ops_trace_short(s.params), 'result', public.ops_trace_short(s.result), 'wait_reason', s.wait_reason,
       'ready_at', s.ready_at, 'series', s.series, 'failure_count', s.failure_count, 'crash_count', s.crash_count, 'skipped_for', s.skipped_for, 'error', left(s.last_error, 2000))
   from node n join public.ops_mission_steps s on s.id = n.id where n.kind = 'step'
   union all
-  select n.key, n.kind, n.name, coalesce('by ' || r.worker_id, 'by nobody') || coalesce(', ' || trim_scale(round(extract(epoch from r.completed_at - r.started_at), 3)) || ' s', ''), r.status, r.started_at, 0,
+  select n.key, n.kind, n.name, coalesce('by ' || r.worker_id, 'by nobody') || coalesce(', ' || trim_scale(round(extract(epoch from r.completed_at - r.started_at), 3)) || ' s', '') || case when s.dry_run then ', dry run' else '' end, r.status, r.started_at, 0,
     jsonb_build_object('id', r.id, 'worker_id', r.worker_id, 'completed_at', r.completed_at, 'meta', public.ops_trace_short(r.meta), 'error', left(r.error, 2000))
-  from node n join public.ops_action_runs r on r.run_id = n.name where n.kind = 'attempt'
+  from node n join public.ops_action_runs r on r.run_id = n.name left join public.ops_mission_steps s on s.id = r.step_id where n.kind = 'attempt'
 $$;
 comment on function public.ops_trace_nodes(text[], text[]) is 'Label, status, time and detail of nodes of the causal tree; seq orders the children of one parent before their time does.';
 
@@ -898,7 +920,7 @@ declare
   v_attempts double precision := public.ops_sample_share('public.ops_action_runs');
   v_since timestamptz := p_now - interval '24 hours';
 begin
-  shares := jsonb_build_object('events', v_events, 'reactions', v_reactions, 'proposals', v_proposals, 'missions', v_missions, 'steps', v_steps, 'attempts', v_attempts);
+  shares := jsonb_build_object('events', v_events, 'reactions', v_reactions, 'proposals', v_proposals, 'missions', v_missions, 'steps', v_steps, 'dry_runs', v_steps, 'attempts', v_attempts);
   -- TABLESAMPLE takes variables of this function only: one branch per table.
   select jsonb_object_agg(c.name, c.counts) into counts from (
     select f.name, jsonb_object_agg(f.status, round(f.n * 100 / (shares ->> f.name)::numeric)) as counts from (
@@ -914,15 +936,15 @@ begin
       select 'missions', m.status, count(*) from public.ops_missions m tablesample system (v_missions) repeatable (0)
       where m.completed_at is not null and (v_missions = 100 or m.completed_at > v_since) group by 2
       union all
-      select 'steps', s.status, count(*) from public.ops_mission_steps s tablesample system (v_steps) repeatable (0)
-      where s.status in ('succeeded', 'failed', 'skipped', 'cancelled') and (v_steps = 100 or s.updated_at > v_since) group by 2
+      select case when s.dry_run then 'dry_runs' else 'steps' end, s.status, count(*) from public.ops_mission_steps s tablesample system (v_steps) repeatable (0)
+      where s.status in ('succeeded', 'failed', 'skipped', 'cancelled') and (v_steps = 100 or s.updated_at > v_since) group by 1, 2
       union all
       select 'attempts', a.status, count(*) from public.ops_action_runs a tablesample system (v_attempts) repeatable (0)
       where a.status <> 'started' and (v_attempts = 100 or a.started_at > v_since) group by 2) f
     group by f.name) c;
 end $$;
 comment on function public.ops_count_finished(timestamptz) is
-  'Finished rows by status {table: {status: n}}: all of them and exact while a table is small, else those of the last 24 hours, estimated from a fixed sample of its pages. shares: per cent of the pages counted.';
+  'Finished rows by status {table: {status: n}}: all of them and exact while a table is small, else those of the last 24 hours, estimated from a fixed sample of its pages. Steps of dry runs are counted beside the others, as dry_runs. shares: per cent of the pages counted.';
 
 create or replace function public.ops_count_open() returns jsonb
 language sql stable set search_path = '' set enable_seqscan = off as $$
@@ -982,6 +1004,7 @@ declare
 begin
   return (select jsonb_object_agg(o.key, o.value || coalesce(v_done.counts -> o.key, '{}')) from jsonb_each(v_open) o)
     || jsonb_build_object(
+      'dry_runs', coalesce(v_done.counts -> 'dry_runs', '{}'),
       'window', (select jsonb_object_agg(s.key, case when s.value::numeric = 100 then 'all' else 'finished ones of the last 24 hours, estimated' end) from jsonb_each_text(v_done.shares) s),
       'workers', (select coalesce(jsonb_agg(jsonb_build_object('name', w.name, 'host', w.host, 'seen_at', w.seen_at, 'executors', to_jsonb(w.executors),
           'running', (select count(*) from public.ops_mission_steps s where s.status = 'running' and s.worker_id = w.name)) order by w.name), '[]')
@@ -994,7 +1017,7 @@ begin
         select case when s.ready_at > v_now then 'time' else 'next claim' end, count(*) from public.ops_mission_steps s where s.status = 'scheduled' and s.wait_reason is null group by 1) h));
 end $$;
 comment on function public.ops_status() is
-  'How it goes, in numbers: events, reactions, proposals, missions, steps, attempts, dead_letters, radar by status; window (what the counts cover, per table); living workers; switches; latencies; waiting (scheduled steps by what they wait for). Reads only.';
+  'How it goes, in numbers: events, reactions, proposals, missions, steps, attempts, dead_letters, radar by status; dry_runs (finished steps of dry runs, which are not among steps); window (what the counts cover, per table); living workers; switches; latencies; waiting (scheduled steps by what they wait for). Reads only.';
 
 -- Health --------------------------------------------------------------------------------------------------------------
 
@@ -1170,6 +1193,9 @@ language sql stable set search_path = '' as $$
     select 'running_without_lease' as invariant, s as step from public.ops_mission_steps s
     where s.status = 'running' and (s.worker_id is null or s.lease_expires_at is null or s.reserved_at is null)
     union all
+    select 'open_step_without_mission', s from public.ops_mission_steps s
+    where s.status in ('blocked', 'scheduled', 'queued', 'running') and not exists (select from public.ops_missions m where m.id = s.mission_id)
+    union all
     select 'running_without_attempt', s from public.ops_mission_steps s left join public.ops_action_runs r on r.run_id = s.id::text || ':' || s.lease_epoch
     where s.status = 'running' and r.status is distinct from 'started'
     union all
@@ -1201,7 +1227,7 @@ language sql stable set search_path = '' as $$
     select count(*) filter (where public.ops_is_open(n.status)) as open, count(*) filter (where not (
       n.status in ('succeeded', 'skipped') and n.skipped_for is null or n.status = 'failed' and n.on_failure = 'continue')) as unmet
     from public.ops_mission_steps n where n.id = any (s.needs)) n
-  where s.status = 'blocked' and (n.open = 0 or n.unmet <> s.pending_needs)
+  where s.status = 'blocked' and (n.open = 0 and not coalesce(s.for_each ? 'waits', false) or n.unmet <> s.pending_needs)
 $$;
 comment on function public.ops_check_needs() is 'Blocked steps that nothing open will ever set free, or whose count of needs is wrong.';
 
@@ -1332,8 +1358,11 @@ language sql stable set search_path = '' as $$
   select 'policy_not_in_history', 'policy', p.key, jsonb_build_object('version', p.version)
   from public.ops_policy p left join public.ops_policy_history h on h.key = p.key and h.version = p.version where h.value is distinct from p.value
   union all
-  select 'patterns_not_compiled', 'policy', 'reaction_matrix', jsonb_build_object('version', p.version, 'pattern_id', c.pattern_id, 'revision', c.revision)
-  from public.ops_policy_patterns c left join public.ops_policy p on p.key = 'reaction_matrix' where c.revision is distinct from p.version
+  select 'patterns_not_compiled', 'policy', 'reaction_matrix', jsonb_build_object('pattern_id', coalesce(c.pattern_id, w.pattern_id), 'compiled', c.pattern_id is not null)
+  from public.ops_policy_patterns c
+  full join (select w.* from public.ops_policy p cross join lateral public.ops_compile_matrix(p.value, p.version) w where p.key = 'reaction_matrix') w
+    on w.pattern_id = c.pattern_id
+  where to_jsonb(c) is distinct from to_jsonb(w)
 $$;
 comment on function public.ops_check_policies() is 'Policies without their history, and compiled patterns that are not today''s matrix.';
 
@@ -1346,7 +1375,7 @@ language sql stable set search_path = '' set enable_seqscan = off set enable_has
     union all (select s.id, s.mission_id from public.ops_mission_steps s where s.status = 'scheduled' and s.wait_reason is null order by s.ready_at limit 200)
     union all (select s.id, s.mission_id from public.ops_mission_steps s where s.wait_reason is not null order by s.wait_reason, s.priority, s.ready_at, s.id limit 200)
   ), blocked as materialized (
-    select s.id, s.mission_id, s.needs from public.ops_mission_steps s where s.status = 'blocked' order by s.mission_id limit 200
+    select s.id, s.mission_id, s.needs, coalesce(s.for_each ? 'waits', false) as put_off from public.ops_mission_steps s where s.status = 'blocked' order by s.mission_id limit 200
   )
   select 'event_open_with_outcome', 'event', e.id::text, jsonb_build_object('outcome', e.outcome)
   from (select o.id, o.outcome from public.ops_agent_events o where o.processed_at is null order by o.created_at, o.id limit 500) e where e.outcome is not null
@@ -1359,7 +1388,7 @@ language sql stable set search_path = '' set enable_seqscan = off set enable_has
   join public.ops_missions m on m.id = s.mission_id where m.completed_at is not null or m.open_steps = 0
   union all
   select 'blocked_behind_ended_steps', 'step', b.id::text, jsonb_build_object('mission_id', b.mission_id)
-  from blocked b where not exists (select from public.ops_mission_steps n where n.id = any (b.needs) and n.status in ('blocked', 'scheduled', 'queued', 'running'))
+  from blocked b where not b.put_off and not exists (select from public.ops_mission_steps n where n.id = any (b.needs) and n.status in ('blocked', 'scheduled', 'queued', 'running'))
   union all
   select 'mission_without_approval', 'mission', m.id::text, jsonb_build_object('proposal_id', p.id, 'status', p.status)
   from (select w.id, w.status from public.ops_mission_proposals w where w.status in ('pending', 'voting') order by w.created_at, w.id limit 200) p

@@ -106,6 +106,20 @@ end $$;
 comment on function public.ops_simulated_decisions(public.ops_agent_events[], public.ops_policy_patterns[], jsonb, jsonb) is
   'What these patterns say about these events, each by the time it was decided at, and the counters afterwards. Reactions are not rendered yet.';
 
+create or replace function public.ops_simulated_runs(p_template jsonb, p_step jsonb) returns integer
+language plpgsql immutable set search_path = '' as $$
+declare
+  v_items jsonb := p_step #> '{for_each,items}';
+begin
+  return case
+    when p_template -> 'dry_run' = 'true' then 0
+    when jsonb_typeof(v_items) is distinct from 'array' then 1
+    when jsonb_array_length(v_items) > coalesce(public.ops_integer(p_step #> '{for_each,max}'), 100) then 0
+    else jsonb_array_length(v_items) end;
+end $$;
+comment on function public.ops_simulated_runs(jsonb, jsonb) is
+  'How often a step of a rendered template calls its executor when all goes well: once, once per item of its list (never when it is over its max, which fails), never in a dry run.';
+
 create or replace function public.ops_simulated_proposals(p_templates jsonb[], p_trusts boolean[], p_drafts jsonb, p_now timestamptz) returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
@@ -118,15 +132,18 @@ begin
       from unnest(p_templates, p_trusts) with ordinality t(template, trusted, place)
       join public.ops_assess_templates(p_templates, coalesce(v_auto -> 'kind_risk', '{}')) a on a.place = t.place
     ), priced as (
-      select j.reason, sum(coalesce(public.ops_budget_reserve(v_budgets, coalesce(s.step ->> 'executor', s.step ->> 'kind'), s.step #>> '{params,role}', 'usd'), 0)) as usd,
-        sum(coalesce(public.ops_budget_reserve(v_budgets, coalesce(s.step ->> 'executor', s.step ->> 'kind'), s.step #>> '{params,role}', 'tokens'), 0)) as tokens
-      from (select row_number() over () as n, j.* from judged j) j cross join lateral jsonb_array_elements(j.template -> 'steps') s(step) group by j.n, j.reason
+      select j.reason, sum(r.runs * coalesce(public.ops_budget_reserve(v_budgets, coalesce(s.step ->> 'executor', s.step ->> 'kind'), s.step #>> '{params,role}', 'usd'), 0)) as usd,
+        sum(r.runs * coalesce(public.ops_budget_reserve(v_budgets, coalesce(s.step ->> 'executor', s.step ->> 'kind'), s.step #>> '{params,role}', 'tokens'), 0)) as tokens,
+        sum((r.runs > 0 and jsonb_typeof(s.step #> '{for_each,items}') = 'string')::integer) as open_lists
+      from (select row_number() over () as n, j.* from judged j) j cross join lateral jsonb_array_elements(j.template -> 'steps') s(step)
+      cross join lateral (select public.ops_simulated_runs(j.template, s.step) as runs offset 0) r
+      group by j.n, j.reason
     )
     select jsonb_build_object('proposals', count(*), 'auto_approved', count(*) filter (where p.reason is null), 'waiting', count(*) filter (where p.reason is not null),
-      'usd', coalesce(sum(p.usd), 0), 'tokens', coalesce(sum(p.tokens), 0)) from priced p);
+      'usd', coalesce(sum(p.usd), 0), 'tokens', coalesce(sum(p.tokens), 0), 'open_lists', coalesce(sum(p.open_lists), 0)) from priced p);
 end $$;
 comment on function public.ops_simulated_proposals(jsonb[], boolean[], jsonb, timestamptz) is
-  'What would become of proposals of these templates, daily limits and caps left aside: {proposals, auto_approved, waiting, usd, tokens}; cost at the reserves of budgets, nothing for what has none.';
+  'What would become of proposals of these templates, daily limits and caps left aside: {proposals, auto_approved, waiting, usd, tokens, open_lists}; cost at the reserves of budgets with every step run once and every item of its list once, nothing for what has no reserve and for dry runs. open_lists are for_each steps whose list only a result will tell: they are counted as one item each.';
 
 create or replace function public.ops_simulated_side(p_events public.ops_agent_events[], p_patterns public.ops_policy_patterns[], p_drafts jsonb, p_counters jsonb,
   out decisions jsonb, out counters jsonb, out proposals jsonb)
@@ -256,6 +273,8 @@ declare
   v_row record;
   v_changed jsonb := '[]';
 begin
+  -- Held from before the versions are read: nobody changes one between that and the write.
+  perform pg_advisory_xact_lock(hashtext('public.ops_policy'));
   select v.key, p.version as is, (v.value #>> '{}')::bigint as expected into v_row
   from jsonb_each(p_versions) v left join public.ops_policy p on p.key = v.key where coalesce(p.version, 0) <> (v.value #>> '{}')::bigint limit 1;
   if found then

@@ -84,6 +84,15 @@ end $$;
 comment on function public.ops_get_step(uuid) is
   'One step with its params, its result, its open dead letter and its latest 50 attempts, newest first. Raises OPS_012.';
 
+create or replace function public.ops_list_waiting(p_limit integer default 50)
+returns setof public.ops_mission_proposals language sql stable set search_path = '' as $$
+  select p.* from public.ops_mission_proposals p
+  where p.status in ('pending', 'voting')
+  order by p.expires_at nulls last, p.created_at, p.id limit least(greatest(coalesce(p_limit, 50), 1), 1000)
+$$;
+comment on function public.ops_list_waiting(integer) is
+  'Proposals that wait for a word, a vote or room under a cap: those that expire first, then the oldest. At most 1,000.';
+
 create or replace function public.ops_list_policies()
 returns table (key text, value jsonb, version bigint, updated_at timestamptz)
 language sql stable set search_path = '' as $$

@@ -89,6 +89,26 @@ $$;
 comment on function public.ops_alert_rules() is
   'Every alert there is, with its default thresholds; policy alerts changes them by name. below: a value under the threshold is the bad one, else one that reaches it. sampled: says nothing with fewer than min_samples. raised: the heartbeat makes events of it.';
 
+create or replace function public.ops_alert_problems(p_value jsonb) returns table (severity text, path text, message text, fix text)
+language sql stable set search_path = '' as $$
+  with threshold as (
+    select r.name, r.below, o.value ? 'warning' as own_warning, o.value ? 'critical' as own_critical,
+      coalesce((o.value ->> 'warning')::double precision, r.warning) as warning, coalesce((o.value ->> 'critical')::double precision, r.critical) as critical
+    from jsonb_each(p_value -> 'rules') o join public.ops_alert_rules() r on r.name = o.key
+    where o.value ?| array['warning', 'critical']
+  )
+  select 'error', format('$.rules.%s.%s', t.name, case when t.own_critical then 'critical' else 'warning' end),
+    case when t.own_critical
+      then format('is %s, and the warning%s comes at %s: with this alert, %s is worse', t.critical, case when not t.own_warning then ', by default,' else '' end, t.warning, w.worse)
+      else format('is %s, and it is critical, by default, at %s: with this alert, %s is worse', t.warning, t.critical, w.worse) end,
+    format('Write both thresholds, and critical %s than warning.', w.worse)
+  from threshold t cross join lateral (select case when t.below then 'lower' else 'higher' end as worse) w
+  where case when t.below then t.critical > t.warning else t.critical < t.warning end
+  order by t.name
+$$;
+comment on function public.ops_alert_problems(jsonb) is
+  'Thresholds of a policy alerts of valid structure that are the wrong way round, so that a warning could not come before the critical level. What is not written is the default.';
+
 create or replace function public.ops_say_value(p_value double precision, p_unit text) returns text
 language sql immutable set search_path = '' as $$
   select case p_unit
@@ -478,7 +498,7 @@ language sql stable set search_path = '' as $$
   union all
   select 'ops_database_max_connections', '{}', current_setting('max_connections')::integer
   union all
-  select 'ops_key_age_seconds', jsonb_build_object('key', k.label), max(k.age_days) * 86400 from public.ops_list_keys() k where k.state = 'live' group by k.label
+  select 'ops_key_age_seconds', jsonb_build_object('key', k.label), max(extract(epoch from p_now - k.created_at)) from public.ops_list_keys() k where k.state = 'live' group by k.label
   union all
   select 'ops_backup_age_seconds', '{}', extract(epoch from p_now - max(b.taken_at)) from public.ops_backups b having count(*) > 0
 $$;

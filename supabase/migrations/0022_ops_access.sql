@@ -51,7 +51,7 @@ language sql immutable set search_path = '' as $$
     ('ops_open_session', array['service_role']), ('ops_check_session', array['service_role']), ('ops_end_session', array['service_role']), ('ops_take_rate', array['service_role']),
     ('ops_report_llm', array['service_role', 'ops_worker']), ('ops_llm_health', array['service_role']), ('ops_reset_llm', array['service_role']),
     ('ops_list_missions', array['service_role']), ('ops_get_mission', array['service_role']), ('ops_get_step', array['service_role']),
-    ('ops_list_policies', array['service_role']), ('ops_list_changes', array['service_role']),
+    ('ops_list_waiting', array['service_role']), ('ops_list_policies', array['service_role']), ('ops_list_changes', array['service_role']),
     ('ops_take_spans', array['service_role', 'ops_worker']), ('ops_trace_contexts', array['service_role', 'ops_worker']),
     ('ops_alerts', array['service_role']), ('ops_metrics', array['service_role']), ('ops_record_backup', array['service_role']),
     ('ops_schema_version', array['service_role', 'ops_worker'])
@@ -62,44 +62,86 @@ create or replace function public.ops_schema_version() returns text
 language sql stable set search_path = '' as $$ select max(m.version) from public.ops_migrations m $$;
 comment on function public.ops_schema_version() is 'The latest migration this database has; code refuses a version it does not know.';
 
+create or replace function public.ops_rights(p_acl aclitem[], p_roles text[]) returns text[]
+language sql stable set search_path = '' as $$
+  select array(
+    select coalesce(r.rolname::text, 'public') || ' ' || lower(a.privilege_type) || case when a.is_grantable then ' with grant option' else '' end
+    from pg_catalog.aclexplode(p_acl) a left join pg_catalog.pg_roles r on r.oid = a.grantee
+    where a.grantee = 0 or r.rolname = any (p_roles) order by 1)
+$$;
+comment on function public.ops_rights(aclitem[], text[]) is 'What these roles and everybody (public) are granted by a list of rights: such as {service_role select}, in order.';
+
+create or replace function public.ops_assert_table(p_table regclass, p_roles text[]) returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_me oid := (select r.oid from pg_catalog.pg_roles r where r.rolname = current_user);
+  v_class pg_catalog.pg_class;
+  v_due text[];
+begin
+  select * into v_class from pg_catalog.pg_class c where c.oid = p_table;
+  v_due := case when v_class.relkind <> 'S' and 'service_role' = any (p_roles) then array['service_role select'] else '{}' end;
+  if public.ops_rights(v_class.relacl, p_roles) <> v_due then
+    execute format('revoke all on %s from %s', p_table, array_to_string('{public}'::text[] || p_roles, ', '));
+    if v_due <> '{}' then
+      execute format('grant select on %s to service_role', p_table);
+    end if;
+  end if;
+  if v_class.relkind not in ('r', 'p') then
+    return;
+  end if;
+  if not (v_class.relrowsecurity and v_class.relforcerowsecurity) then
+    execute format('alter table %s enable row level security, force row level security', p_table);
+  end if;
+  if not exists (select from pg_catalog.pg_policy y where y.polrelid = p_table and y.polname = 'ops_owner' and y.polcmd = '*' and y.polpermissive and y.polroles = array[v_me]
+    and pg_catalog.pg_get_expr(y.polqual, y.polrelid) = 'true' and pg_catalog.pg_get_expr(y.polwithcheck, y.polrelid) = 'true') then
+    execute format('drop policy if exists ops_owner on %s', p_table);
+    execute format('create policy ops_owner on %s for all to %I using (true) with check (true)', p_table, current_user);
+  end if;
+end $$;
+comment on function public.ops_assert_table(regclass, text[]) is
+  'Row-level security and grants of one table, view or sequence as they are due. Nothing is written, and no lock taken, where they are.';
+
+create or replace function public.ops_assert_function(p_function regprocedure, p_callers text[], p_roles text[]) returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_proc pg_catalog.pg_proc;
+  v_callers text[] := array(select r from unnest(p_callers) r where r = any (p_roles) order by 1);
+  v_definer boolean;
+begin
+  select * into v_proc from pg_catalog.pg_proc p where p.oid = p_function;
+  v_definer := p_callers is not null or v_proc.prorettype = 'pg_catalog.trigger'::regtype;
+  if v_proc.prosecdef <> v_definer then
+    execute format('alter function %s security %s', p_function, case when v_definer then 'definer' else 'invoker' end);
+  end if;
+  -- Where there is no list, everybody may call it.
+  if v_proc.proacl is null or public.ops_rights(v_proc.proacl, p_roles) <> array(select r || ' execute' from unnest(v_callers) r order by 1) then
+    execute format('revoke all on function %s from %s', p_function, array_to_string('{public}'::text[] || p_roles, ', '));
+    if v_callers <> '{}' then
+      execute format('grant execute on function %s to %s', p_function, array_to_string(v_callers, ', '));
+    end if;
+  end if;
+end $$;
+comment on function public.ops_assert_function(regprocedure, text[], text[]) is
+  'Grants of one function, and whose rights it runs with, as they are due. Nothing is written where they are.';
+
 create or replace function public.ops_assert_grants() returns void
 language plpgsql set search_path = '' as $$
 declare
-  v_me text := quote_ident(current_user);
   v_roles text[] := array(select r.rolname::text from pg_catalog.pg_roles r where r.rolname in ('anon', 'authenticated', 'service_role', 'ops_worker'));
-  v_everyone text := array_to_string('{public}'::text[] || v_roles, ', ');
-  v_object record;
+  v_users text[] := array(select r from unnest(v_roles) r where r in ('service_role', 'ops_worker'));
 begin
-  for v_object in select c.oid::regclass::text as name, c.relkind from pg_catalog.pg_class c
-    where c.relnamespace = 'public'::regnamespace and c.relname like 'ops\_%' and c.relkind in ('r', 'p', 'v', 'S') and pg_catalog.pg_get_userbyid(c.relowner) = current_user
-  loop
-    execute format('revoke all on %s from %s', v_object.name, v_everyone);
-    continue when v_object.relkind = 'S';
-    if 'service_role' = any (v_roles) then
-      execute format('grant select on %s to service_role', v_object.name);
-    end if;
-    if v_object.relkind <> 'v' then
-      execute format('alter table %s enable row level security', v_object.name);
-      execute format('alter table %s force row level security', v_object.name);
-      execute format('drop policy if exists ops_owner on %s', v_object.name);
-      execute format('create policy ops_owner on %s for all to %s using (true) with check (true)', v_object.name, v_me);
-    end if;
-  end loop;
-  for v_object in select p.oid::regprocedure::text as name, g.roles, t.oid is not null as is_trigger
-    from pg_catalog.pg_proc p left join public.ops_grant_list() g on g.function_name = p.proname
-    left join pg_catalog.pg_type t on t.oid = p.prorettype and t.typname = 'trigger'
-    where p.pronamespace = 'public'::regnamespace and p.proname like 'ops\_%' and pg_catalog.pg_get_userbyid(p.proowner) = current_user
-  loop
-    execute format('revoke all on function %s from %s', v_object.name, v_everyone);
-    execute format('alter function %s security %s', v_object.name, case when v_object.roles is not null or v_object.is_trigger then 'definer' else 'invoker' end);
-    if v_object.roles && v_roles then
-      execute format('grant execute on function %s to %s', v_object.name, (select string_agg(r, ', ') from unnest(v_object.roles) r where r = any (v_roles)));
-    end if;
-  end loop;
-  execute format('grant usage on schema public to %s', array_to_string(array(select r from unnest(v_roles) r where r in ('service_role', 'ops_worker')) || v_me, ', '));
+  perform public.ops_assert_table(c.oid::regclass, v_roles) from pg_catalog.pg_class c
+  where c.relnamespace = 'public'::regnamespace and c.relname like 'ops\_%' and c.relkind in ('r', 'p', 'v', 'S') and pg_catalog.pg_get_userbyid(c.relowner) = current_user;
+  perform public.ops_assert_function(p.oid::regprocedure, g.roles, v_roles)
+  from pg_catalog.pg_proc p left join public.ops_grant_list() g on g.function_name = p.proname
+  where p.pronamespace = 'public'::regnamespace and p.proname like 'ops\_%' and pg_catalog.pg_get_userbyid(p.proowner) = current_user;
+  if not array(select u || ' usage' from unnest(v_users || current_user::text) u) <@ public.ops_rights((
+    select n.nspacl from pg_catalog.pg_namespace n where n.nspname = 'public'), v_users || current_user::text) then
+    execute format('grant usage on schema public to %s', (select string_agg(quote_ident(u), ', ') from unnest(v_users || current_user::text) u));
+  end if;
 end $$;
 comment on function public.ops_assert_grants() is
-  'Makes row-level security, grants and the definer/invoker split what ops_grant_list says, whatever they were; ends alike under both of Supabase''s default-grant regimes. Run by the owner.';
+  'Makes row-level security, grants and the definer/invoker split what ops_grant_list says, whatever they were; ends alike under both of Supabase''s default-grant regimes. What is as it should be is left alone, so that a loop at work is not waited for. Run by the owner.';
 
 -- Why each of them is a definer, where the catalog''s reader looks for it.
 do $$

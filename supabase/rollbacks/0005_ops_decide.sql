@@ -9,7 +9,7 @@ begin
   for v_function in select p.oid::regprocedure as name from pg_catalog.pg_proc p
     where p.pronamespace = 'public'::regnamespace and p.proname in (
       'ops_emit_events', 'ops_event_problem', 'ops_emit_event', 'ops_raise_event', 'ops_raise_mission_event',
-      'ops_raise_proposal_event', 'ops_events_wake', 'ops_event_reopened', 'ops_replay_events',
+      'ops_raise_proposal_event', 'ops_events_wake', 'ops_proposals_wake', 'ops_event_reopened', 'ops_replay_events',
       'ops_event_document', 'ops_candidates', 'ops_evaluate', 'ops_bound_keys', 'ops_loop_bound',
       'ops_fan_out', 'ops_weigh_bounds', 'ops_ask_bounds', 'ops_take_bounds', 'ops_apply_bounds', 'ops_render_reaction', 'ops_params_problem',
       'ops_decide_batch', 'ops_decide_one', 'ops_type_weight', 'ops_take_batch', 'ops_decide_taken',

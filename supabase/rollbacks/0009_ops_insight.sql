@@ -46,6 +46,7 @@ drop function if exists public.ops_say_running(public.ops_mission_steps, timesta
 drop function if exists public.ops_say_queued(public.ops_mission_steps, timestamptz);
 drop function if exists public.ops_say_scheduled(public.ops_mission_steps, timestamptz);
 drop function if exists public.ops_say_blocked(public.ops_mission_steps);
+drop function if exists public.ops_say_items(uuid);
 drop function if exists public.ops_attempts_of(public.ops_mission_steps);
 drop function if exists public.ops_say_hold(text, text, timestamptz);
 drop function if exists public.ops_say_servers(text, timestamptz);

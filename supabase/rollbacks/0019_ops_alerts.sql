@@ -5,7 +5,7 @@ declare
 begin
   for v_function in select p.oid::regprocedure as name from pg_catalog.pg_proc p
     where p.pronamespace = 'public'::regnamespace and p.proname in (
-      'ops_record_backup', 'ops_alert_rules', 'ops_say_value', 'ops_recent_missions', 'ops_recent_attempts', 'ops_measure_work', 'ops_measure_beats',
+      'ops_record_backup', 'ops_alert_rules', 'ops_alert_problems', 'ops_say_value', 'ops_recent_missions', 'ops_recent_attempts', 'ops_measure_work', 'ops_measure_beats',
       'ops_measure_queue', 'ops_measure', 'ops_judge_alerts', 'ops_say_alert', 'ops_alerts', 'ops_move_alerts', 'ops_raise_alerts',
       'ops_metric_list', 'ops_metrics_of_counters', 'ops_metrics_of_events', 'ops_metrics_of_steps', 'ops_metrics_of_work', 'ops_metrics_of_means',
       'ops_metrics_of_alerts', 'ops_metrics')

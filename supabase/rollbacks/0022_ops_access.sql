@@ -20,5 +20,5 @@ begin
     end if;
   end loop;
 end $$;
-drop function if exists public.ops_assert_grants(), public.ops_grant_list(), public.ops_schema_version();
+drop function if exists public.ops_assert_grants(), public.ops_assert_table(regclass, text[]), public.ops_assert_function(regprocedure, text[], text[]), public.ops_rights(aclitem[], text[]), public.ops_grant_list(), public.ops_schema_version();
 delete from public.ops_migrations where version = '0022';

@@ -62,8 +62,11 @@ describe('the events that the loop raises', () => {
     return collected;
   };
 
-  const runMission = async (outcome: 'succeeds' | 'fails' | 'is cancelled'): Promise<void> => {
-    const id = await engine.mission([noop('only')]);
+  type Ending = 'succeeds' | 'fails' | 'is cancelled';
+  const runMission = async (outcome: Ending, dry_run = false): Promise<void> => {
+    const template = { title: 'one step', dry_run, steps: [noop('only')] };
+    const { mission_id } = await engine.port.createProposal({ template });
+    const id = mission_id ?? '';
     if (outcome === 'is cancelled') await engine.port.cancelMission({ id });
     const claimed = await engine.claim();
     if (outcome === 'succeeds') await engine.complete(claimed);
@@ -73,9 +76,20 @@ describe('the events that the loop raises', () => {
 
   const steps = async (): Promise<void> => {
     for (const outcome of ['succeeds', 'fails', 'is cancelled'] as const) await runMission(outcome);
+    for (const outcome of ['succeeds', 'fails'] as const) await runMission(outcome, true);
     await engine.mission([noop('talks')]);
     const results = [{ ...ref(only(await engine.claim())), result: {}, events: [{ type: 'not a type' }] }];
     await engine.db.sql('select ops_complete_steps($1, $2)', ['w', JSON.stringify(results)]);
+    await engine.mission([noop('odd')]);
+    await engine.claim();
+    const client = await engine.db.connect();
+    await client.query(
+      "set session_replication_role = replica; update ops_mission_steps set kind = 'a b', crash_count = 9 where key = 'odd'",
+    );
+    await advanceClock(engine.db.sql, '61 seconds');
+    await engine.port.recoverExpiredLeases();
+    await client.query("update ops_mission_steps set kind = 'noop' where key = 'odd'");
+    await client.end();
   };
   const money = async (): Promise<void> => {
     await engine.setPolicy('budgets', { global: { runs_per_day: 5 } });
@@ -97,6 +111,10 @@ describe('the events that the loop raises', () => {
     await engine.setPolicy('schedules', {
       schedules: [{ id: 'hourly', cron: '0 * * * *', missed: 'skip', event: { type: 'report:due' } }],
     });
+    const { id, revision, from_at: until } = only(await engine.port.schedulesToPlan());
+    const problem = 'its zone is not known here';
+    await engine.port.planSlots({ plans: [{ id, revision, until, slots: [], problem }] });
+    await advanceClock(engine.db.sql, '10 minutes');
     await planSchedules(engine.port);
     await advanceClock(engine.db.sql, '3 hours');
     await engine.beat();

@@ -157,7 +157,7 @@ const guards: [name: string, guard: Guard, hunt: Hunt, notices: RegExp][] = [
     'the lock of the caps',
     {
       fn: 'ops_lock_caps',
-      out: [["where l.key = 'proposal_caps' for update", "where l.key = 'proposal_caps'"]],
+      out: [["perform public.ops_take_turn('proposal_caps')", 'null']],
     },
     race('a daily cap lets through exactly what it says'),
     /missions under a cap/,
@@ -182,9 +182,7 @@ const guards: [name: string, guard: Guard, hunt: Hunt, notices: RegExp][] = [
     'the lock of max_running',
     {
       fn: 'ops_executor_quota',
-      out: [
-        ["where l.key = 'executor:' || p_executor for update", "where l.key = 'executor:' || p_executor"],
-      ],
+      out: [["perform public.ops_take_turn('executor:' || p_executor)", 'null']],
     },
     race('max_running is never exceeded'),
     /steps run/,

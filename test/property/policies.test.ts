@@ -5,9 +5,10 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { z } from 'zod';
-import { Template } from '../../supabase/client/schemas/matrix.js';
-import { policies } from '../../supabase/client/schemas/policies.js';
-import { policyKeys } from '../../supabase/client/terms.js';
+import { everComes, isTimeZone } from '../../supabase/client/cron.js';
+import { policies, Template } from '../../supabase/client/schemas/policies.js';
+import { inOrder, type Thresholds } from '../../supabase/client/schemas/thresholds.js';
+import { alertNames, policyKeys } from '../../supabase/client/terms.js';
 import { toSchema } from '../schema/generate.js';
 import { useDatabase } from '../support/database.js';
 
@@ -162,7 +163,9 @@ type Verdict = { name: string; value: Json; problems: { path: string; message: s
 
 async function ask(cases: { name: string; value: Json }[]): Promise<Verdict[]> {
   const rows = await db.sql<{ problems: Verdict['problems'] }>(
-    `select coalesce((select jsonb_agg(p) from public.ops_schema_problems(s.schema, c.item -> 'value') p), '[]') as problems
+    `select coalesce((select jsonb_agg(p) from public.ops_schema_problems(s.schema, c.item -> 'value') p),
+         (select jsonb_agg(p) from public.ops_alert_problems(c.item -> 'value') p where s.name = 'policy:alerts'),
+         (select jsonb_agg(p) from public.ops_time_problems(substr(s.name, 8), c.item -> 'value') p where s.name like 'policy:%'), '[]') as problems
      from jsonb_array_elements($1) with ordinality c(item) join public.ops_schemas s on s.name = c.item ->> 'name'
      order by c.ordinality`,
     [JSON.stringify(cases)],
@@ -170,11 +173,31 @@ async function ask(cases: { name: string; value: Json }[]): Promise<Verdict[]> {
   return cases.map((one, i) => ({ ...one, problems: rows[i]?.problems ?? [] }));
 }
 
-const good = fc
-  .constantFrom(...Object.keys(schemas))
-  .chain((name) =>
-    valid(schemas[name] ?? {}).map((value) => ({ name, value: JSON.parse(JSON.stringify(value)) as Json })),
-  );
+/** The one thing a policy's schema cannot say, and zod does: thresholds that are the wrong way round are left out. */
+function ordered(value: { rules?: { [alert: string]: Thresholds } }): void {
+  for (const name of alertNames) {
+    const own = value.rules?.[name];
+    if (own === undefined || inOrder(name, own)) continue;
+    delete own.warning;
+    delete own.critical;
+  }
+}
+
+/** Nor can it say which zones there are, and that a cron ever comes: drawn ones are put right. */
+function known(value: { time_zone?: string; schedules?: { time_zone?: string; cron: string }[] }): void {
+  for (const place of [value, ...(value.schedules ?? [])])
+    if (place.time_zone !== undefined && !isTimeZone(place.time_zone)) place.time_zone = 'Europe/Berlin';
+  for (const schedule of value.schedules ?? []) if (!everComes(schedule.cron)) schedule.cron = '0 9 * * 1';
+}
+
+const good = fc.constantFrom(...Object.keys(schemas)).chain((name) =>
+  valid(schemas[name] ?? {}).map((drawn) => {
+    const value = JSON.parse(JSON.stringify(drawn));
+    if (name === 'policy:alerts') ordered(value);
+    if (name.startsWith('policy:')) known(value);
+    return { name, value: value as Json };
+  }),
+);
 
 test('what a schema accepts, zod and the database both accept', async () => {
   await fc.assert(
@@ -206,6 +229,31 @@ test('what was broken, zod and the database judge alike, and every problem says 
     { numRuns: 60, seed },
   );
   expect(refused, `of ${judged} broken policies`).toBeGreaterThan(judged / 4);
+});
+
+test('thresholds of alerts in any order, zod and the database judge alike', async () => {
+  const threshold = fc.oneof(
+    fc.integer({ min: -5, max: 1_200 }),
+    fc.double({ min: 0, max: 100, noNaN: true }),
+  );
+  const own = fc.record({ warning: threshold, critical: threshold }, { requiredKeys: [] });
+  const drawn = fc.array(fc.tuple(fc.constantFrom(...alertNames), own), { minLength: 60, maxLength: 60 });
+  await fc.assert(
+    fc.asyncProperty(drawn, async (rules) => {
+      const cases = rules.map(([name, thresholds]) => ({
+        name: 'policy:alerts',
+        value: JSON.parse(JSON.stringify({ rules: { [name]: thresholds } })) as Json,
+      }));
+      const verdicts = await ask(cases);
+      for (const { value, problems } of verdicts) {
+        const ok = policies.alerts.safeParse(value).success;
+        expect({ value, ok }).toEqual({ value, ok: problems.length === 0 });
+      }
+      const refused = verdicts.filter(({ problems }) => problems.length > 0).length;
+      expect(Math.min(refused, verdicts.length - refused), 'both are drawn').toBeGreaterThan(10);
+    }),
+    { numRuns: 10, seed },
+  );
 });
 
 test('a value whose placeholders stand for anything is accepted as a whole', async () => {

@@ -25,6 +25,12 @@ beforeAll(() => {
 afterAll(() => database.close());
 
 const missionOfTwo = () => engine.mission([noop('first'), noop('second')]);
+const waitingBackends = async () =>
+  (
+    await engine.db.sql(
+      "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+    )
+  ).length;
 const lockMission = 'select from ops_missions where id = $1 for update';
 const lockStep = "select from ops_mission_steps where mission_id = $1 and key = 'first' for update";
 const lockOther = "select from ops_mission_steps where mission_id = $1 and key = 'second' for update";
@@ -80,6 +86,7 @@ describe('a call without an answer', () => {
       hint: expect.stringContaining('outcome is unknown'),
     });
     expect(database.pool.totalCount).toBe(before - 1);
+    await until(async () => (await waitingBackends()) === 0, { what: 'the server to give it up too' });
     await holder.query('rollback');
     expect(await database.port.schemaVersion()).toMatch(/^\d{4}$/);
   });

@@ -1,6 +1,7 @@
 /** Alerts: each is raised once when its level is entered and resolved once when it ends, however many beats there are. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Alert } from '../../supabase/client/schemas/rows.js';
+import { alertDefaults } from '../../supabase/client/schemas/thresholds.js';
 import { alertNames } from '../../supabase/client/terms.js';
 import { advanceClock } from '../support/clock.js';
 import { hold, type Json, noop, only, race, ref, useEngine } from './engine-kit.js';
@@ -168,7 +169,7 @@ const stories: Record<Exclude<(typeof alertNames)[number], 'heartbeat_age'>, Sto
   },
   llm_cost: { rule: {}, raise: () => work({ usd: 12 }), end: windowPasses },
   database_connections: {
-    rule: { warning: 1e6 },
+    rule: { warning: 1e6, critical: 1e9 },
     raise: () => judge({ database_connections: { warning: 0.01, critical: 1e9 } }),
     end: () => judge({ database_connections: { warning: 1e6, critical: 1e9 } }),
   },
@@ -403,6 +404,61 @@ describe('the table of alerts', () => {
   test('has the names that the policy may use, and no other', async () => {
     const rules = await db.sql('select name from ops_alert_rules()');
     expect(rules.map(({ name }) => name)).toEqual([...alertNames]);
+  });
+
+  test('has the thresholds that policies are read by before they are written', async () => {
+    const rules = await db.sql('select name, below, warning, critical from ops_alert_rules()');
+    const known = Object.entries(alertDefaults).map(([name, thresholds]) => ({
+      name,
+      below: false,
+      ...thresholds,
+    }));
+    expect(rules).toEqual(known);
+  });
+
+  test.each<[string, Rules, string, RegExp]>([
+    [
+      'both',
+      { queued_steps: { warning: 500, critical: 50 } },
+      '$.rules.queued_steps.critical',
+      /higher is worse/,
+    ],
+    [
+      'a critical under the default warning',
+      { queued_steps: { critical: 40 } },
+      '$.rules.queued_steps.critical',
+      /50/,
+    ],
+    [
+      'a warning over the default critical',
+      { queued_steps: { warning: 600 } },
+      '$.rules.queued_steps.warning',
+      /500/,
+    ],
+    [
+      'where lower is worse',
+      { mission_success: { warning: 80, critical: 95 } },
+      '$.rules.mission_success.critical',
+      /lower is worse/,
+    ],
+  ])('thresholds the wrong way round are refused with the place: %s', async (_, rules, path, message) => {
+    await expect(engine.setPolicy('alerts', { rules })).rejects.toMatchObject({
+      code: 'OP008',
+      message: expect.stringContaining(path),
+      detail: expect.stringMatching(message),
+      hint: expect.stringMatching(/^Write both thresholds/),
+    });
+  });
+
+  test('equal thresholds, and one beside no other, are in order', async () => {
+    await engine.setPolicy('alerts', {
+      rules: {
+        queued_steps: { warning: 60, critical: 60 },
+        mission_success: { warning: 70, critical: 60 },
+        dead_letters_per_day: { warning: 1_000 },
+        proposals_per_hour: { critical: 500 },
+      },
+    });
   });
 
   test('a name that it does not have is refused with those it has', async () => {

@@ -90,6 +90,17 @@ describe('auto-approval', () => {
     expect(code).toBe('OPS_009');
   });
 
+  test('says in words whether it is on', async () => {
+    await engine.setPolicy('auto_approve', { ...all, enabled: false });
+    const { id } = await propose();
+    const { answer } = await db.one<{ answer: { approval: { condition: string; sentence: string }[] } }>(
+      'select ops_explain_proposal($1) as answer',
+      [id],
+    );
+    const on = answer.approval.find(({ condition }) => condition === 'auto_approve.enabled');
+    expect(on?.sentence).toBe('auto_approve.enabled is false.');
+  });
+
   test('without a list of kinds allows none, without a risk level only low', async () => {
     await engine.setPolicy('auto_approve', { enabled: true });
     expect(await propose()).toMatchObject({ status: 'pending' });

@@ -264,4 +264,32 @@ describe('replaying', () => {
       reopened: 0,
     });
   });
+
+  test('loses none of one moment, and ends also while a heartbeat decides them again', async () => {
+    await engine.port.emitEvents({ events: Array.from({ length: 10 }, () => ({ type: 'a:b' })) });
+    await engine.beat();
+    await db.sql("update ops_agent_events set created_at = '2026-01-01T00:00:00Z'");
+    let reopened = 0;
+    let cursor: string | undefined;
+    for (let pages = 0; pages === 0 || cursor !== undefined; pages++) {
+      const page = await engine.port.replayEvents({ since: '2025-01-01T00:00:00Z', limit: 3, cursor });
+      reopened += page.reopened;
+      cursor = page.more ? (page.cursor ?? undefined) : undefined;
+      await engine.beat();
+      expect(pages).toBeLessThan(5);
+    }
+    expect(reopened).toBe(10);
+    await expect(
+      engine.port.replayEvents({ since: '2025-01-01T00:00:00Z', cursor: 'x' }),
+    ).rejects.toMatchObject({
+      code: 'OPS_011',
+    });
+  });
+
+  test('says of a pattern that is not there that it is not', async () => {
+    await engine.patterns(pattern);
+    await expect(
+      engine.port.replayEvents({ since: '2025-01-01T00:00:00Z', pattern: 'nosuch' }),
+    ).rejects.toMatchObject({ code: 'OPS_012', hint: expect.stringContaining('p') });
+  });
 });

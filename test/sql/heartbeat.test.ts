@@ -102,6 +102,28 @@ describe('a beat that is killed', () => {
   });
 });
 
+describe('a statement that an operator left open', () => {
+  test('stops no phase but its own: events are decided, the beat says what failed and why', async () => {
+    await engine.setPolicy('proposal_caps', { daily_limit: 100 });
+    await engine.patterns({
+      id: 'p',
+      event_type: 'a:b',
+      template: { title: 't', steps: [{ key: 'one', kind: 'noop' }] },
+    });
+    await engine.port.createProposal({ template: { title: 't', steps: [{ kind: 'noop' }] } });
+    await engine.emit('a:b');
+    const letGo = await hold(db, "select from ops_limits where key = 'proposal_caps' for update");
+    const round = await engine.port.heartbeat({ source: 'cron' });
+    expect(round).toMatchObject({ ok: false, triggerResult: { queued: 1 } });
+    expect(round.failures).toEqual([expect.objectContaining({ phase: 'reactions', code: '55P03' })]);
+    await letGo();
+    expect(await engine.port.heartbeat({ source: 'cron' })).toMatchObject({
+      ok: true,
+      reactionResult: { created: 1 },
+    });
+  });
+});
+
 describe('the answer', () => {
   test('has exactly this shape, with nothing to do', async () => {
     const { answer } = await db.one("select ops_heartbeat(p_source => 'vercel') as answer");
@@ -178,6 +200,7 @@ describe('a phase that fails', () => {
     ['approvals', 'ops_expire_proposals', 'integer'],
     ['leases', 'ops_recover_expired_leases', 'integer'],
     ['stale', 'ops_recover_stale_steps', 'numeric'],
+    ['lists', 'ops_spread_some', 'integer'],
     ['sweep', 'ops_sweep', ''],
     ['archive', 'ops_archive_some', ''],
     ['alerts', 'ops_raise_alerts', 'boolean'],

@@ -215,6 +215,7 @@ const spoiled: [invariant: string, ...statements: string[]][] = [
     drop('ops_mission_steps', 'ops_mission_steps_running_is_leased'),
     `update public.ops_mission_steps set lease_expires_at = null where status = 'running'`,
   ],
+  ['open_step_without_mission', `delete from public.ops_missions where title = 'held'`],
   ['running_without_attempt', `delete from public.ops_action_runs where status = 'started'`],
   [
     'lease_without_running',
@@ -312,7 +313,8 @@ const spoiled: [invariant: string, ...statements: string[]][] = [
   ],
   ['evidence_beyond_mentions', `update public.ops_demand_radar set mentions = 0`],
   ['merged_signal_open', `update public.ops_demand_radar set merged_into = gen_random_uuid()`],
-  ['patterns_not_compiled', `update public.ops_policy_patterns set revision = 0`],
+  ['patterns_not_compiled', `update public.ops_policy_patterns set types = '{nothing}'`],
+  ['patterns_not_compiled', `delete from public.ops_policy_patterns`],
 ];
 
 /** Those that health looks at each time, on what is open. */

@@ -36,6 +36,20 @@ describe('ops_list_missions', () => {
   });
 });
 
+describe('ops_list_waiting', () => {
+  it('begins with what expires first, then with the oldest, whatever it waits for', async () => {
+    await engine.setPolicy('auto_approve', { enabled: false });
+    for (const title of ['never', 'late', 'soon', 'old', 'new'])
+      await engine.port.createProposal({ template: { title, steps: [noop('a')] } });
+    await engine.db.sql(`update ops_mission_proposals set expires_at = case title
+      when 'late' then timestamptz '2099-01-03' when 'soon' then '2099-01-01' when 'old' then '2099-01-02' when 'new' then '2099-01-02' end`);
+    const titles = async (limit?: number) =>
+      (await engine.port.listWaiting({ limit })).map(({ title }) => title);
+    expect(await titles()).toEqual(['soon', 'old', 'new', 'late', 'never']);
+    expect(await titles(2)).toEqual(['soon', 'old']);
+  });
+});
+
 describe('ops_get_mission and ops_get_step', () => {
   it('show steps in their order, and one with its attempts and its dead letter', async () => {
     const id = await engine.mission([noop('first'), noop('second', { params: { echo: 'x' } })]);

@@ -35,6 +35,25 @@ describe('the shipped migrations', () => {
     });
   });
 
+  describe('beside a loop at work', () => {
+    const database = useDatabase();
+
+    it('that are all present wait for no table: whoever holds one is not disturbed', async () => {
+      const worker = await database.connect();
+      try {
+        const tables = await database.sql<{ name: string }>(
+          "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relname like 'ops\\_%' and relkind in ('r', 'p')",
+        );
+        await worker.query('begin');
+        await worker.query(`lock table ${tables.map(({ name }) => name).join(', ')} in row exclusive mode`);
+        const { applied } = await migrate(database.url, { lockTimeoutMs: 1_000 });
+        expect(applied).toEqual([]);
+      } finally {
+        await worker.end();
+      }
+    });
+  });
+
   describe('without the runner', () => {
     const database = useDatabase({ content: 'empty' });
 

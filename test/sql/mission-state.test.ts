@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { MissionStatus, StepStatus } from '../../supabase/client/terms.js';
+import { seed } from '../support/seed.js';
 import { noop, type StepRow, type StepTemplate, useEngine } from './engine-kit.js';
 
 const engine = useEngine();
@@ -155,6 +156,6 @@ test('after every move of any mission its state, its counts and its blocked step
         await check(mission);
       }
     }),
-    { numRuns: Number(process.env.OPS_TEST_RUNS ?? 40) },
+    { numRuns: Number(process.env.OPS_TEST_RUNS ?? 40), seed },
   );
-});
+}, 180_000);

@@ -1,5 +1,6 @@
 /** Operators' own statements (the runbooks' SQL) are an interface: typed as they stand there, they work. */
 import { describe, expect, test } from 'vitest';
+import { until } from '../support/until.js';
 import { noop, only, reviveByHand, useEngine } from './engine-kit.js';
 
 const engine = useEngine();
@@ -40,6 +41,43 @@ async function wholeLoop(): Promise<void> {
     params: { echo: true },
   });
 }
+
+describe('a mission', () => {
+  test('whose steps were truncated can be cancelled, and says that it ended', async () => {
+    const id = await engine.mission([noop('one')]);
+    await db.sql('truncate ops_mission_steps');
+    expect(await engine.port.cancelMission({ id })).toMatchObject({ status: 'cancelled' });
+    expect(await db.sql("select from ops_agent_events where type = 'mission:cancelled'")).toHaveLength(1);
+    expect(await engine.port.checkInvariants()).toEqual([]);
+  });
+});
+
+describe('a step', () => {
+  test.each([
+    "params = 'null'",
+    "params = '[1]'",
+    "timeout_seconds = 'NaN'",
+    'timeout_seconds = 0',
+    'failure_count = 2147483647',
+    'crash_count = -5',
+    'max_retries = 0',
+    "kind = 'a b c'",
+    "executor = ''",
+  ])('that no worker could run, such as with %s, is refused: its neighbours go on', async (change) => {
+    await engine.mission([noop('one')]);
+    await expect(db.sql(`update ops_mission_steps set ${change}`)).rejects.toMatchObject({
+      code: expect.stringMatching(/^(OP011|23514)$/),
+    });
+    // The refused statement lets go of the row a moment after it has answered.
+    await until(
+      async () => {
+        await work();
+        return (await db.one('select status from ops_mission_steps')).status === 'succeeded';
+      },
+      { what: 'the step to run' },
+    );
+  });
+});
 
 describe('a policy', () => {
   test('is edited with jsonb_set: validated, versioned, recorded and in force at once', async () => {

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { policyKeys } from '../../supabase/client/terms.js';
 import { type Sql, useDatabase } from '../support/database.js';
+import { blocked } from './engine-kit.js';
 
 const db = useDatabase();
 
@@ -232,6 +233,18 @@ describe('versions and history', () => {
     });
   });
 
+  test.each([
+    "update public.ops_policy_patterns set types = '{nothing}'",
+    'delete from public.ops_policy_patterns',
+    'truncate public.ops_policy_patterns',
+    "insert into public.ops_policy_patterns (pattern_id, revision, position, template, leaves) values ('x', 1, 99, '{}', null)",
+  ])('%s: a pattern nobody checked cannot become active, for the owner neither', async (statement) => {
+    await expect(db.sql(statement)).rejects.toMatchObject({
+      code: 'OP015',
+      hint: expect.stringContaining('reaction_matrix'),
+    });
+  });
+
   test('truncate of the policies is recorded and empties the compiled patterns', async () => {
     const client = await db.connect();
     await client.query('begin');
@@ -255,6 +268,28 @@ describe('versions and history', () => {
     const versions = (await history('proposal_caps')).map(({ version }) => Number(version));
     expect(versions.length).toBeGreaterThanOrEqual(before + 8);
     expect(versions).toEqual(versions.map((_, i) => i + 1));
+  });
+
+  test('applying several refuses what was changed while it waited for its turn', async () => {
+    const version = async () => Number((await history('proposal_caps')).at(-1)?.version ?? 0);
+    await db.sql("select public.ops_set_policy('proposal_caps', $1)", [caps(1)]);
+    const seen = await version();
+    const editor = await db.connect();
+    await editor.query('begin');
+    await editor.query(`update public.ops_policy set value = $1 where key = 'proposal_caps'`, [caps(111)]);
+    const applied = db
+      .sql('select public.ops_apply_policies($1, $2)', [
+        { proposal_caps: { daily_limit: 222 } },
+        { proposal_caps: seen },
+      ])
+      .then(
+        () => 'applied',
+        ({ code }: { code: string }) => code,
+      );
+    await blocked(db, 1, 'the second waits');
+    await editor.query('commit');
+    expect(await applied).toBe('OP015');
+    expect((await history('proposal_caps')).at(-1)?.value).toEqual({ daily_limit: 111 });
   });
 
   test('rollback writes the old value as a new version', async () => {

@@ -41,6 +41,31 @@ describe('caps', () => {
   );
 
   test(
+    'hold for callers under repeatable read, who count by what was there before they waited',
+    async () => {
+      await engine.setPolicy('proposal_caps', { daily_limit: 5 });
+      await propose();
+      await race(50, async () => {
+        const caller = await db.connect();
+        try {
+          await caller.query('begin isolation level repeatable read');
+          await caller.query(`select public.ops_create_proposal($1)`, [
+            { title: 'work', steps: [noop('one')] },
+          ]);
+          await caller.query('commit');
+        } catch (error) {
+          expect(error).toMatchObject({ code: '40001' });
+        } finally {
+          await caller.end();
+        }
+      });
+      expect(await gated()).toBeLessThanOrEqual(5);
+      expect(await engine.port.checkInvariants()).toEqual([]);
+    },
+    patience,
+  );
+
+  test(
     'of what waits for a person',
     async () => {
       await engine.setPolicy('auto_approve', { enabled: false });

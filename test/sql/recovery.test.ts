@@ -53,6 +53,23 @@ describe('an expired lease', () => {
     expect(await letters()).toMatchObject([{ cause: 'unknown' }]);
   });
 
+  test('of a step that cannot be ended holds up nobody: the others are recovered, and an event names it', async () => {
+    const mission = await engine.mission(side(3));
+    await engine.claim(3);
+    const poison = await db.connect();
+    await poison.query('set session_replication_role = replica');
+    await poison.query("update ops_mission_steps set kind = 'a b', crash_count = 9 where key = 's1'");
+    await poison.end();
+    await advanceClock(db.sql, '61 seconds');
+    expect(await engine.port.recoverExpiredLeases()).toMatchObject({ requeued_steps: 2, failed_steps: 0 });
+    expect((await engine.port.recoverExpiredLeases()).requeued_steps).toBe(0);
+    const { id } = await engine.step(mission, 's1');
+    const event = await db.one(
+      "select data->>'step_id' as id, data->>'error' as error from ops_agent_events where type = 'loop:recovery_failed'",
+    );
+    expect(event).toEqual({ id, error: expect.stringContaining('check constraint') });
+  });
+
   test('that nobody recovered yet still takes the result of its worker', async () => {
     const { mission, leases } = await expired();
     expect(await engine.complete(leases)).toMatchObject([{ held: true }]);

@@ -126,6 +126,34 @@ describe('a draft', () => {
     expect(draft).toMatchObject({ proposals: 2, auto_approved: 1, waiting: 1, usd: 0.5, tokens: 1000 });
   });
 
+  test('counts the cost of every item of a list, nothing for dry runs, and says when a list is not known yet', async () => {
+    const policies = {
+      auto_approve: { enabled: true, allowed_step_kinds: ['noop', 'agent'], max_risk_level: 'critical' },
+      budgets: { reserve: { sage: { usd: 0.5, tokens: 100 } } },
+    };
+    const think = (for_each?: Json) => ({
+      kind: 'agent',
+      params: { role: 'sage', prompt: 'think' },
+      ...(for_each !== undefined && { for_each }),
+    });
+    const data = { l: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] };
+    const costs = async (template: { [key: string]: Json }, more: Pattern = {}) => {
+      const matrix = draftOf(pattern('p', { template: { title: 'w', ...template }, ...more }));
+      const drafts = { ...matrix, ...policies };
+      return (await engine.port.simulate({ drafts, events: [{ type: 'thing:seen', data }] })).draft;
+    };
+    const everyItem = { items: '{{event.data.l}}' };
+    expect(await costs({ steps: [think(everyItem), think({ items: [1, 2, 3] }), think()] })).toMatchObject({
+      ...{ proposals: 1, usd: 7, tokens: 1400, open_lists: 0 },
+    });
+    expect(await costs({ steps: [think({ ...everyItem, max: 9 })] })).toMatchObject({ usd: 0 });
+    const unknown = think({ items: '{{steps.step_1.result.l}}' });
+    expect(await costs({ steps: [think(), unknown] })).toMatchObject({ usd: 1, open_lists: 1 });
+    const nothing = { proposals: 1, usd: 0, tokens: 0, open_lists: 0 };
+    expect(await costs({ dry_run: true, steps: [think(), unknown] })).toMatchObject(nothing);
+    expect(await costs({ steps: [think(everyItem)] }, { canary: 0 })).toMatchObject(nothing);
+  });
+
   test('of switches, loop limits and others is simulated alike', async () => {
     await engine.patterns(pattern('kept'));
     await engine.emit('thing:seen', {});

@@ -1,6 +1,6 @@
 /** The supabase-js adapter, through the stand-in for PostgREST: what differs from a connection of one's own. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { JsonText } from '../../supabase/client/json-text.js';
+import { JsonText, stringify } from '../../supabase/client/json-text.js';
 import type { OpsPort } from '../../supabase/client/port.js';
 import { parseProject } from '../../supabase/client/project.js';
 import { maxRows, openSupabase } from '../../supabase/client/supabase.js';
@@ -73,6 +73,14 @@ describe('through the API', () => {
       id: '9007199254740993123',
       small: '-0.000000000000000000001',
     });
+  });
+
+  test('a policy comes back digit by digit, to be written again', async () => {
+    const value = new JsonText('{"max_depth":5.00}');
+    await port.setPolicy({ key: 'loop_limits', value });
+    const [latest] = await port.listPolicyVersions({ key: 'loop_limits', limit: 1 });
+    const read = [(await port.getPolicy({ key: 'loop_limits' })).value, latest?.value];
+    expect(read.map((one) => stringify(one))).toEqual([value.text, value.text]);
   });
 
   test('text arrives as it is, and what no JSON of the database can hold is OPS_011', async () => {

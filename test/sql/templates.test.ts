@@ -110,6 +110,14 @@ test.each<[string, Json, RegExp]>([
     mission({ kind: 'noop', when: '$.a ==' }),
     /^\$\.steps\[0\]\.when is no SQL\/JSON path/,
   ],
+  [
+    'a condition over a step that is not there',
+    mission(
+      { key: 'a', kind: 'noop' },
+      { kind: 'noop', when: 'exists($.steps.a.result) && $.steps."zz".x == 1' },
+    ),
+    /^\$\.steps\[1\]\.when asks for \$\.steps\.zz, and no step has that key/,
+  ],
   ['a condition too dear', mission({ kind: 'noop', when: '$.**.a == 1' }), /^\$\.steps\[0\]\.when uses \*\*/],
   ['a placeholder in a kind', mission({ kind: '{{event.data.kind}}' }), /^\$\.steps\[0\]\.kind must be/],
   [
@@ -172,6 +180,18 @@ test.each<[string, Json, RegExp]>([
   expect(found[0]).toMatch(expected);
 });
 
+test('the remedy for a step that waits for nobody names the others, where there are any', async () => {
+  const fixes = async (template: object) =>
+    (await db.sql('select fix from public.ops_order_problems($1, $2)', [JSON.stringify(template), '$'])).map(
+      ({ fix }) => fix,
+    );
+  const alone = { key: 'a', kind: 'noop', depends_on: ['b'] };
+  expect(await fixes(mission(alone))).toEqual(['The template has no other step: leave depends_on out.']);
+  expect(await fixes(mission(alone, { key: 'c', kind: 'noop' }))).toEqual([
+    'Name steps of this template: c.',
+  ]);
+});
+
 test('a step without depends_on waits for the one before, with an empty list for none', async () => {
   const rows = await db.sql('select * from public.ops_step_needs($1)', [
     JSON.stringify(mission({ kind: 'noop' }, { kind: 'noop' }, { kind: 'noop', depends_on: [] })),
@@ -197,4 +217,25 @@ test.each([
   expect(await problems(mission({ kind: 'agent', params }))).toEqual([
     expect.stringMatching(new RegExp(`^\\$\\.steps\\[0\\]\\.params\\.${param}.* ${param} of agent may not`)),
   ]);
+});
+
+test('a condition over a step that may not have ended by then is warned of, and text that looks like a place is none', async () => {
+  const later = mission({ kind: 'noop', when: 'exists($.steps.b)' }, { key: 'b', kind: 'noop' });
+  expect(await problems(later)).toEqual([
+    '$.steps[0].when asks for $.steps.b, and that step may not have ended by then',
+  ]);
+  const [warning] = await db.sql('select severity from public.ops_template_problems($1)', [
+    JSON.stringify(later),
+  ]);
+  expect(warning).toEqual({ severity: 'warning' });
+  const text = String.raw`$.event.data.x == "$.steps.zz" || $.event.data."$.\"steps\".\"zz\"" == 1 || exists($.steps.*)`;
+  expect(await problems(mission({ kind: 'noop', when: text }))).toEqual([]);
+});
+
+test('a matrix whose condition asks for a step that is not there is refused when it is written', async () => {
+  const template = mission({ kind: 'noop', when: 'strict $.steps.zz.x == 1' });
+  const matrix = { patterns: [{ id: 'p', event_type: 'x:y', template }] };
+  await expect(
+    db.sql("update public.ops_policy set value = $1 where key = 'reaction_matrix'", [JSON.stringify(matrix)]),
+  ).rejects.toThrow('$.patterns[0].template.steps[0].when asks for $.steps.zz, and no step has that key');
 });

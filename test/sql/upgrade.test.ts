@@ -119,7 +119,7 @@ describe.each(versions)('a database of version %s in the middle of its work', (v
       const { open } = await db.one<{ open: number }>(openWork);
       return open === 0;
     };
-    await until(allEnded, { what: 'everything ends', deadlineMs: 20_000 }).catch(async (error) => {
+    await until(allEnded, { what: 'everything ends' }).catch(async (error) => {
       throw new Error(`${error}: ${JSON.stringify(await ends())}`);
     });
     expect(await ends()).toMatchObject({

@@ -38,6 +38,22 @@ describe('what is approved', () => {
     expect(await approve(id, 'ann', String(content_hash))).toMatchObject({ status: 'approved' });
   });
 
+  test('has the risk that was shown: where a policy raises it, the approval is asked for again', async () => {
+    const id = await waiting();
+    await engine.setPolicy('auto_approve', { enabled: false, kind_risk: { noop: 'critical' } });
+    expect(await approve(id, 'ann')).toMatchObject({
+      status: 'pending',
+      reason: 'its risk is critical by the policies of now, not low: look at it again',
+    });
+    expect(await missions()).toEqual([]);
+    expect(await approve(id, 'ann')).toMatchObject({ status: 'approved' });
+    const { version } = await db.one("select version from ops_policy where key = 'auto_approve'");
+    expect(only(await missions())).toMatchObject({
+      policy_snapshot: { auto_approve: Number(version), approvals: expect.any(Number) },
+    });
+    expect(await row(id)).toMatchObject({ risk: 'critical' });
+  });
+
   test('never changes, by no statement', async () => {
     const id = await waiting();
     for (const change of [
@@ -130,6 +146,22 @@ describe('votes of agents', () => {
     await vote(id, 'scout', 'approve');
     await vote(id, 'quill', 'reject');
     expect(await vote(id, 'xalt', 'approve')).toMatchObject({ status: 'approved' });
+  });
+
+  test('go by the risk of now, not by that of when it was gated', async () => {
+    const id = await waiting(rules);
+    await vote(id, 'scout', 'approve');
+    await vote(id, 'quill', 'approve');
+    await engine.setPolicy('auto_approve', { enabled: false, kind_risk: { noop: 'high' } });
+    await expect(vote(id, 'xalt', 'approve')).rejects.toMatchObject({
+      code: 'OP003',
+      message: expect.stringContaining('high'),
+    });
+    await engine.setPolicy('approvals', {
+      voting: { ...rules.voting, high: { enabled: true, min_votes: 3 } },
+    });
+    expect(await vote(id, 'xalt', 'approve')).toMatchObject({ status: 'approved' });
+    expect(await row(id)).toMatchObject({ risk: 'high', decided_by: 'votes' });
   });
 
   test('reject by their share, and one veto is enough', async () => {
@@ -267,6 +299,30 @@ describe('the rule of two', () => {
     expect(await engine.port.createProposal({ template: { title: 'no event', steps: both } })).toMatchObject({
       status: 'auto_approved',
     });
+  });
+
+  test('is not voted away by agents, who read the same words: they may only reject', async () => {
+    await db.sql(executors);
+    await engine.setPolicy('auto_approve', open);
+    await engine.setPolicy('approvals', { voting: { low: { enabled: true, min_votes: 2 } } });
+    await engine.patterns(pattern('all', 'a:b', both));
+    const waits = async () => {
+      await engine.emit('a:b');
+      await engine.beat();
+      const { id } = await db.one("select id from ops_mission_proposals where status = 'pending'");
+      return String(id);
+    };
+    const id = await waits();
+    for (const voter of ['scout', 'sage', 'xalt'])
+      expect(await vote(id, voter, 'approve')).toMatchObject({
+        status: 'voting',
+        reason: expect.stringContaining('rule of two'),
+      });
+    expect(await missions()).toEqual([]);
+    expect(await approve(id, 'ann')).toMatchObject({ status: 'approved' });
+    const other = await waits();
+    await vote(other, 'scout', 'reject');
+    expect(await vote(other, 'sage', 'reject')).toMatchObject({ status: 'rejected' });
   });
 
   test('counts what the radar says as outside input, also when a person moves a signal', async () => {

@@ -191,6 +191,22 @@ describe('a wake-up', () => {
     expect(await soFar()).toEqual(['ops_events']);
   });
 
+  test('of events does not come for what nobody has to decide: an idle beat does not wake itself', async () => {
+    await engine.patterns();
+    const up = async () =>
+      (await db.one("select waiting from ops_wakeups where channel = 'ops_events'")).waiting;
+    for (let beats = 0; beats < 2; beats++) {
+      await engine.port.heartbeat({ source: 'reactive' });
+      expect(await up()).toBe(true);
+    }
+    await engine.mission([noop('one')]);
+    await engine.port.heartbeat({ source: 'reactive' });
+    await engine.complete(await engine.claim(1));
+    expect(await up()).toBe(true);
+    await engine.emit('a:b');
+    expect(await up()).toBe(false);
+  });
+
   test('that another transaction is about to send is not waited for', async () => {
     await idle();
     const other = await inTransaction(db, "select ops_wake('ops_steps')");
