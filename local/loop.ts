@@ -9,7 +9,7 @@ import { type ChosenDatabase, dataRoot } from './database.js';
 import { type Environment, variableOf, variablesNamed } from './env.js';
 import { loadRegistry } from './executors/registry.js';
 import type { Secrets } from './secrets.js';
-import { createApp, parseWebhooks, type RunningServer, socketAddress, startServer } from './server.js';
+import type { RunningServer } from './server.js';
 import { tracedPort } from './tracing/traced-port.js';
 import { listenOver } from './worker/listener.js';
 import { startWorker, type Worker } from './worker/worker.js';
@@ -64,7 +64,7 @@ export async function startLoop(options: LoopOptions): Promise<RunningLoop> {
   }
 }
 
-function startControlPlane({
+async function startControlPlane({
   env,
   secrets,
   port,
@@ -72,6 +72,8 @@ function startControlPlane({
   httpPort,
   reportError,
 }: LoopOptions): Promise<RunningServer> {
+  // A worker alone does not load the control plane.
+  const { createApp, parseWebhooks, socketAddress, startServer } = await import('./server.js');
   const now = () => new Date();
   const webhooks = parseWebhooks(variablesNamed('OPS_WEBHOOK_'));
   const control = { ...env, ...secrets, webhooks };

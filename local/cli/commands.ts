@@ -1,77 +1,51 @@
-/** The commands in the order that `--help` lists them. */
-import type { AddCommand } from './command.js';
-import { addAlerts } from './commands/alerts.js';
-import { addApprove } from './commands/approve.js';
-import { addArchive } from './commands/archive.js';
-import { addBackup } from './commands/backup.js';
-import { addBenchmark } from './commands/benchmark.js';
-import { addBudgets } from './commands/budgets.js';
-import { addDemo } from './commands/demo.js';
-import { addDlq } from './commands/dlq.js';
-import { addDoctor } from './commands/doctor.js';
-import { addEmit } from './commands/emit.js';
-import { addExecutor } from './commands/executor.js';
-import { addHeartbeat } from './commands/heartbeat.js';
-import { addKeys } from './commands/keys.js';
-import { addLlm } from './commands/llm.js';
-import { addMigrate } from './commands/migrate.js';
-import { addPause } from './commands/pause.js';
-import { addPolicy } from './commands/policy.js';
-import { addPropose } from './commands/propose.js';
-import { addRadar } from './commands/radar.js';
-import { addReject } from './commands/reject.js';
-import { addReplay } from './commands/replay.js';
-import { addRestore } from './commands/restore.js';
-import { addResume } from './commands/resume.js';
-import { addRetry } from './commands/retry.js';
-import { addSchedules } from './commands/schedules.js';
-import { addSignIn } from './commands/sign-in.js';
-import { addSmoke } from './commands/smoke.js';
-import { addStart } from './commands/start.js';
-import { addStatus } from './commands/status.js';
-import { addTrace } from './commands/trace.js';
-import { addVerifyEnv } from './commands/verify-env.js';
-import { addVerifyMigrations } from './commands/verify-migrations.js';
-import { addWhy } from './commands/why.js';
-import { addWorker } from './commands/worker.js';
+/**
+ * The commands in the order that `--help` lists them. A call loads its own alone: all of them together take as long as
+ * everything else that it needs.
+ */
+import type { Command } from 'commander';
+import type { AddCommand, Bind } from './command.js';
 
-const commands: AddCommand[] = [
-  addStart,
-  addSignIn,
-  addDemo,
-  addMigrate,
-  addVerifyMigrations,
-  addVerifyEnv,
-  addDoctor,
-  addHeartbeat,
-  addWorker,
-  addExecutor,
-  addEmit,
-  addPropose,
-  addApprove,
-  addReject,
-  addStatus,
-  addAlerts,
-  addBudgets,
-  addSchedules,
-  addWhy,
-  addTrace,
-  addRetry,
-  addReplay,
-  addDlq,
-  addRadar,
-  addLlm,
-  addPause,
-  addResume,
-  addPolicy,
-  addKeys,
-  addArchive,
-  addBackup,
-  addRestore,
-  addSmoke,
-  addBenchmark,
-];
-
-export const addCommands: AddCommand = (program, bind) => {
-  for (const add of commands) add(program, bind);
+const commands: Record<string, () => Promise<AddCommand>> = {
+  start: async () => (await import('./commands/start.js')).addStart,
+  'sign-in': async () => (await import('./commands/sign-in.js')).addSignIn,
+  demo: async () => (await import('./commands/demo.js')).addDemo,
+  migrate: async () => (await import('./commands/migrate.js')).addMigrate,
+  'verify-migrations': async () => (await import('./commands/verify-migrations.js')).addVerifyMigrations,
+  'verify-env': async () => (await import('./commands/verify-env.js')).addVerifyEnv,
+  doctor: async () => (await import('./commands/doctor.js')).addDoctor,
+  heartbeat: async () => (await import('./commands/heartbeat.js')).addHeartbeat,
+  worker: async () => (await import('./commands/worker.js')).addWorker,
+  executor: async () => (await import('./commands/executor.js')).addExecutor,
+  emit: async () => (await import('./commands/emit.js')).addEmit,
+  propose: async () => (await import('./commands/propose.js')).addPropose,
+  approve: async () => (await import('./commands/approve.js')).addApprove,
+  reject: async () => (await import('./commands/reject.js')).addReject,
+  status: async () => (await import('./commands/status.js')).addStatus,
+  alerts: async () => (await import('./commands/alerts.js')).addAlerts,
+  budgets: async () => (await import('./commands/budgets.js')).addBudgets,
+  schedules: async () => (await import('./commands/schedules.js')).addSchedules,
+  why: async () => (await import('./commands/why.js')).addWhy,
+  trace: async () => (await import('./commands/trace.js')).addTrace,
+  retry: async () => (await import('./commands/retry.js')).addRetry,
+  cancel: async () => (await import('./commands/cancel.js')).addCancel,
+  replay: async () => (await import('./commands/replay.js')).addReplay,
+  dlq: async () => (await import('./commands/dlq.js')).addDlq,
+  radar: async () => (await import('./commands/radar.js')).addRadar,
+  llm: async () => (await import('./commands/llm.js')).addLlm,
+  pause: async () => (await import('./commands/pause.js')).addPause,
+  resume: async () => (await import('./commands/resume.js')).addResume,
+  policy: async () => (await import('./commands/policy.js')).addPolicy,
+  keys: async () => (await import('./commands/keys.js')).addKeys,
+  archive: async () => (await import('./commands/archive.js')).addArchive,
+  backup: async () => (await import('./commands/backup.js')).addBackup,
+  restore: async () => (await import('./commands/restore.js')).addRestore,
+  smoke: async () => (await import('./commands/smoke.js')).addSmoke,
+  benchmark: async () => (await import('./commands/benchmark.js')).addBenchmark,
 };
+
+/** Adds the command that is called; every one when it is none of them, for `--help`, aliases and suggestions. */
+export async function addCommands(program: Command, bind: Bind, called?: string): Promise<void> {
+  const load = called !== undefined && Object.hasOwn(commands, called) ? commands[called] : undefined;
+  const loads = load === undefined ? Object.values(commands) : [load];
+  for (const add of await Promise.all(loads.map((one) => one()))) add(program, bind);
+}

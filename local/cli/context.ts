@@ -12,6 +12,8 @@ export type Connected = { port: OpsPort; database: OpenDatabase; chosen: ChosenD
 
 export type Context = {
   out: Output;
+  /** The real variables of the call; `env` is what they and the `.env` files say. */
+  variables: NodeJS.ProcessEnv;
   /** Read and checked at the first call. Throws `OPS_016`. */
   env(): Environment;
   /** Opens the chosen database, or starts the embedded one if asked to. Throws `OPS_001`, `OPS_016`. */
@@ -24,12 +26,16 @@ export type Context = {
 
 export type OpenContext = Context & { close(): Promise<void>; failed(thrown: unknown): Promise<void> };
 
-export function openContext(commandName: string, out: Output): OpenContext {
+export function openContext(
+  commandName: string,
+  out: Output,
+  variables: NodeJS.ProcessEnv = process.env,
+): OpenContext {
   const undos: (() => Promise<void>)[] = [];
   const told: ((thrown: unknown) => Promise<void>)[] = [];
   let environment: Environment | undefined;
   const env = (): Environment => {
-    environment ??= readEnvironment();
+    environment ??= readEnvironment({ variables });
     return environment;
   };
   const connect: Context['connect'] = async ({ startEmbedded = false, max } = {}) => {
@@ -47,7 +53,7 @@ export function openContext(commandName: string, out: Output): OpenContext {
     for (const tell of told) await tell(thrown);
   };
   const atFailure: Context['atFailure'] = (tell) => told.push(tell);
-  return { out, env, connect, atEnd: (undo) => undos.push(undo), atFailure, failed, close };
+  return { out, variables, env, connect, atEnd: (undo) => undos.push(undo), atFailure, failed, close };
 }
 
 /** A call that cannot be carried out as written: exit code 2. */
