@@ -7,6 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { type Connection, parseConnection } from '../supabase/client/connection.js';
 import { OpsError } from '../supabase/client/errors.js';
+import { readExactly } from '../supabase/client/exact-policies.js';
 import { openDatabase } from '../supabase/client/pg.js';
 import type { OpsPort } from '../supabase/client/port.js';
 import { type Project, parseProject } from '../supabase/client/project.js';
@@ -65,7 +66,9 @@ const embeddedDataDir = (env: Environment): string => resolve(dataRoot(env), 'po
 
 /** Opens the choice; nothing connects before the first call. `max` connections, where there are any to count. */
 export const openChosen = (chosen: ChosenDatabase, max = 10): OpenDatabase =>
-  chosen.kind === 'supabase' ? openSupabase(chosen.project) : openDatabase({ ...chosen.config, max });
+  chosen.kind === 'supabase'
+    ? openSupabase(chosen.project)
+    : readExactly(openDatabase({ ...chosen.config, max }));
 
 /** The choice, for what needs SQL of its own. Throws `OPS_016` for a project that is reached through its API. */
 export function requireSql(chosen: ChosenDatabase): SqlDatabase {

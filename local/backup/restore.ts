@@ -72,14 +72,22 @@ async function reading<T>(
 }
 
 /**
- * Looks before anything is made or locked: throws `OPS_011` for a file that is no backup, `OPS_015` for a database that
- * has work in it, `OPS_014` for a role that could not see it. One without our schema has none.
+ * Looks before anything is made or locked: throws `OPS_011` for a file that is no backup, `OPS_013` for one of another
+ * schema than the one that will be made (if one will), `OPS_015` for a database that has work in it, `OPS_014` for a role
+ * that could not see it. One without our schema has none.
  */
-export async function requireRestorable({ config, file }: RestoreOptions): Promise<void> {
+export async function requireRestorable({
+  config,
+  file,
+  making,
+}: RestoreOptions & { making?: string }): Promise<void> {
   await reading(
     file,
     () => {},
-    async () => {},
+    async (_, header) => {
+      if (making !== undefined && header.schema !== making)
+        throw otherSchema(header.schema, `this release makes ${making}`);
+    },
   );
   await inTransaction(config, 'begin read only', async (client) => {
     const tables = await listTables(client);
@@ -117,11 +125,13 @@ async function requireSchema(client: Client, wanted: string): Promise<void> {
     });
   const { rows } = await client.query('select public.ops_schema_version() as version');
   const found: string | null = rows[0]?.version ?? null;
-  if (found === wanted) return;
-  throw new OpsError('OPS_013', `the backup is of schema ${wanted}, the database has ${found}`, {
+  if (found !== wanted) throw otherSchema(wanted, `the database has ${found}`);
+}
+
+const otherSchema = (wanted: string, instead: string): OpsError =>
+  new OpsError('OPS_013', `the backup is of schema ${wanted}, ${instead}`, {
     hint: 'Restore it with the release of Ops-Loop that it was taken with, then run `ops-loop migrate` with this one.',
   });
-}
 
 /** Nobody writes from here on. A database that works is refused before it is made to wait for our locks. */
 async function lockEmpty(client: Client, tables: readonly Table[]): Promise<void> {

@@ -1,5 +1,5 @@
 /** Takes a backup: one snapshot of all tables, streamed to a file that has its name only once it is complete. */
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { rename, rm, stat } from 'node:fs/promises';
@@ -10,6 +10,7 @@ import { to as copyTo } from 'pg-copy-streams';
 import { OpsError } from '../../supabase/client/errors.js';
 import { inTransaction, requireOwner } from './connection.js';
 import { endOfRows, formatName, type Header } from './format.js';
+import { dropLeftParts, partOf } from './parts.js';
 import { columnList, listTables, settle, type Table } from './tables.js';
 
 export type Backup = {
@@ -24,12 +25,16 @@ export type BackupOptions = {
   file: string;
   /** Rows written so far, and about how many there are. */
   onRows?: (done: number, total: number) => void;
+  /** The name of a file that a killed backup to this place had left, once it is removed. */
+  onLeft?: (name: string) => void;
 };
 
 /** Throws `OPS_014` for a role that does not own the tables, `OPS_013` without our schema, `OPS_011` for the file. */
-export async function takeBackup({ config, file, onRows = () => {} }: BackupOptions): Promise<Backup> {
-  // Of its own, so that two backups to one name (a slow one and the next by the clock) do not write into each other.
-  const part = `${file}.${randomUUID()}.part`;
+export async function takeBackup(options: BackupOptions): Promise<Backup> {
+  const { config, file, onRows = () => {}, onLeft = () => {} } = options;
+  // First, for their room.
+  for (const name of await dropLeftParts(file)) onLeft(name);
+  const part = partOf(file);
   const gzip = createGzip();
   // For its owner alone: events and hashes of keys are in it. On the disk before it has its name.
   const written = pipeline(gzip, createWriteStream(part, { mode: 0o600, flush: true }));

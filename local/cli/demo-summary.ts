@@ -3,6 +3,7 @@ import type { DemoReport } from '../demo/demo.js';
 import type { DemoFacts } from '../demo/facts.js';
 import { paintStatus } from './colours.js';
 import { type Output, oneLine, table } from './output.js';
+import { latencyTable } from './status-view.js';
 import { span } from './times.js';
 import { drawTrace } from './trace-tree.js';
 
@@ -12,44 +13,29 @@ export function renderReport({ facts, checks, duration_ms }: DemoReport, { paint
     failed === 0
       ? paint('green', `all ${checks.length} expectations met in ${span(duration_ms)}`)
       : paint('red', `${failed} of ${checks.length} expectations not met`);
-  return [
-    section('Deliveries', deliveryLine(facts), paint),
-    section('What became of it', countTable(facts, paint), paint),
-    section('How fast', latencyTable(facts, paint), paint),
-    section(
-      'Approved by a person',
-      counted(facts.approved.map(({ title, mission }) => `${title}: mission ${mission}`)),
-      paint,
-    ),
-    section(
-      'Roles at work, with a stand-in for the model',
-      [
-        ...facts.roles,
-        `cost: $${facts.spent.usd.toFixed(4)}, $${facts.spent.remaining.toFixed(2)} left today`,
-      ].join('\n'),
-      paint,
-    ),
-    section(
-      'Dead letters',
-      facts.deadLetters
-        .map((d) => `${d.executor}, ${d.cause}: ${oneLine(d.last_error ?? '', 80)}`)
-        .join('\n'),
-      paint,
-    ),
-    section(
-      'Demand radar',
-      facts.radar.map((s) => `${s.stage}, ${s.mentions} ×: ${oneLine(s.title, 80)}`).join('\n'),
-      paint,
-    ),
-    section(
-      'One event, from delivery to its last attempt',
-      facts.trace === undefined ? '' : drawTrace(facts.trace, paint),
-      paint,
-    ),
-    section('Checked', checkLines(checks, paint), paint),
-    verdict,
-  ].join('\n\n');
+  const sections = { ...storyOf(facts, paint), Checked: checkLines(checks, paint) };
+  return [...Object.entries(sections).map(([title, body]) => section(title, body, paint)), verdict].join(
+    '\n\n',
+  );
 }
+
+/** Title and body of each section, in their order. */
+const storyOf = (facts: DemoFacts, paint: Paint): Record<string, string> => ({
+  Deliveries: deliveryLine(facts),
+  'What became of it': countTable(facts, paint),
+  'How fast': latencyTable(facts.status, 'from → to', { paint }),
+  'Approved by a person': counted(facts.approved.map(({ title, mission }) => `${title}: mission ${mission}`)),
+  'Roles at work, with a stand-in for the model': [
+    ...facts.roles,
+    `cost: $${facts.spent.usd.toFixed(4)}, $${facts.spent.remaining.toFixed(2)} left today`,
+  ].join('\n'),
+  'Dead letters': facts.deadLetters
+    .map((d) => `${d.executor}, ${d.cause}: ${oneLine(d.last_error ?? '', 80)}`)
+    .join('\n'),
+  'Demand radar': facts.radar.map((s) => `${s.stage}, ${s.mentions} ×: ${oneLine(s.title, 80)}`).join('\n'),
+  'One event, from delivery to its last attempt':
+    facts.trace === undefined ? '' : drawTrace(facts.trace, paint),
+});
 
 type Paint = Output['paint'];
 
@@ -76,19 +62,6 @@ function countTable({ status }: DemoFacts, paint: Paint): string {
     ];
   });
   return table(['what', 'by status'], rows, paint);
-}
-
-function latencyTable({ status }: DemoFacts, paint: Paint): string {
-  const rows = Object.entries(status.latencies)
-    .filter(([, { samples }]) => samples > 0)
-    .map(([name, { p50_ms, p95_ms, samples }]) => [
-      name.replaceAll('_', ' '),
-      span(p50_ms),
-      span(p95_ms),
-      samples,
-    ]);
-  const right = (name: string) => ({ name, align: 'right' as const });
-  return table(['from → to', right('p50'), right('p95'), right('samples')], rows, paint);
 }
 
 const checkLines = (checks: DemoReport['checks'], paint: Paint): string =>

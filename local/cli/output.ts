@@ -4,6 +4,7 @@
  */
 import Table from 'cli-table3';
 import { OpsError } from '../../supabase/client/errors.js';
+import { stringify } from '../../supabase/client/json-text.js';
 import { type Paint, painter, wantsColour } from './colours.js';
 
 type Stream = { write(text: string): unknown; isTTY?: boolean };
@@ -21,15 +22,15 @@ export type Output = {
   fail(error: OpsError): void;
 };
 
-export type OutputOptions = {
-  json: boolean;
+/** Where a command is called and what it prints to: the process's own, unless another is given. */
+export type Place = {
   stdout?: Stream;
   stderr?: Stream;
   variables?: NodeJS.ProcessEnv;
   now?: () => Date;
 };
 
-export function createOutput(options: OutputOptions): Output {
+export function createOutput(options: Place & { json: boolean }): Output {
   const { json, stdout = process.stdout, stderr = process.stderr, variables = process.env } = options;
   const paint = painter(!json && wantsColour(stdout, variables));
   const paintError = painter(wantsColour(stderr, variables));
@@ -38,7 +39,7 @@ export function createOutput(options: OutputOptions): Output {
     interactive: !json && stdout.isTTY === true,
     paint,
     now: options.now ?? (() => new Date()),
-    show: (value, render) => stdout.write(`${json ? JSON.stringify(value) : render()}\n`),
+    show: (value, render) => stdout.write(`${json ? stringify(value) : render()}\n`),
     note: (text) => stderr.write(`${text}\n`),
     fail: (error) =>
       json
@@ -110,5 +111,9 @@ const steering = /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu;
 /** Shortens a long text to one line of at most `most` characters that a terminal shows and does not obey. */
 export function oneLine(text: string, most: number): string {
   const flat = text.replace(/\s+/g, ' ').replace(steering, '').trim();
-  return flat.length <= most ? flat : `${flat.slice(0, most - 1)}…`;
+  if (flat.length <= most) return flat;
+  const seen = Array.from(characters.segment(flat), ({ segment }) => segment);
+  return seen.length <= most ? flat : `${seen.slice(0, most - 1).join('')}…`;
 }
+/** As people count them: an emoji of several code points, or a letter with its accents, is one. */
+const characters = new Intl.Segmenter('en', { granularity: 'grapheme' });

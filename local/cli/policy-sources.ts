@@ -2,46 +2,69 @@
  * Policies in files. A directory of `<key>.json` files is what `policy export` writes: applying it replaces each of
  * those policies. A recipe (`recipe.json`: `{title, policies: {key: value}}`) is merged into what is there.
  */
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
-import { type Json, merge } from '../../supabase/client/policy-files.js';
+import { type ExactJson, exactJson } from '../../supabase/client/json-text.js';
+import { merge } from '../../supabase/client/policy-files.js';
 import type { OpsPort } from '../../supabase/client/port.js';
 import { type PolicyKey, policyKeys } from '../../supabase/client/terms.js';
 import { usageError } from './context.js';
+import { pathOf } from './files.js';
+import { readPolicyFile } from './policy-json.js';
 
-export type Policies = Partial<Record<PolicyKey, Json>>;
+export type Policies = Partial<Record<PolicyKey, ExactJson>>;
 export const Recipe = z.strictObject({
   title: z.string(),
-  policies: z.partialRecord(z.enum(policyKeys), z.json()),
+  policies: z.partialRecord(z.enum(policyKeys), exactJson),
 });
 
 /** What files hold: whole policies, or a recipe that is merged. */
 export type Source = { merges: boolean; title?: string; policies: Policies };
 
 /** Reads a recipe, a directory of policies, or one policy. Throws a usage error that names the file. */
-export async function readSource(path: string): Promise<Source> {
+export async function readSource(given: string): Promise<Source> {
+  const path = pathOf(given);
   const info = await stat(path).catch(() => undefined);
   if (info === undefined)
     throw usageError(
-      `there is no file or directory ${path}`,
+      `there is no file or directory ${given}`,
       'Check the path; it is relative to the directory you are in.',
     );
   if (!info.isDirectory()) return readFileSource(path);
-  const names = await readdir(path);
-  if (names.includes('recipe.json')) return readFileSource(join(path, 'recipe.json'));
-  const keys = policyKeys.filter((key) => names.includes(`${key}.json`));
-  if (keys.length === 0)
-    throw usageError(
-      `${path} holds no policy`,
-      'It needs a recipe.json, or files named after policies such as reaction_matrix.json.',
-    );
-  const values = await Promise.all(keys.map((key) => readJsonFile(join(path, `${key}.json`))));
+  const keys = keysIn(await readdir(path), path);
+  if (keys === 'recipe') return readFileSource(join(path, 'recipe.json'));
+  const values = await Promise.all(keys.map((key) => readPolicyFile(join(path, `${key}.json`))));
   return { merges: false, policies: Object.fromEntries(keys.map((key, i) => [key, values[i] ?? null])) };
 }
 
+/** What may stand beside policies and is none: what they are tried with. */
+const companions = ['fixtures.json', 'events.json'];
+
+/**
+ * Which policies a directory holds by the names of its files. A file that would be passed over, such as one whose name
+ * has a typing error, is refused: who applies a directory believes all of it to hold.
+ */
+function keysIn(names: string[], path: string): PolicyKey[] | 'recipe' {
+  const keys = policyKeys.filter((key) => names.includes(`${key}.json`));
+  const recipe = names.includes('recipe.json');
+  const files = names.filter((name) => name.endsWith('.json') && !companions.includes(name));
+  const known = recipe ? ['recipe.json'] : keys.map((key) => `${key}.json`);
+  const passedOver = files.filter((name) => !known.includes(name));
+  if (passedOver.length > 0 && known.length > 0)
+    throw usageError(
+      `${path}: ${passedOver.join(', ')} would be passed over: ${recipe ? 'with a recipe.json only that is read' : 'no policy has that name'}`,
+      `Rename it, or move it elsewhere. A policy's file is named after its key: ${policyKeys.join(', ')}.`,
+    );
+  if (known.length > 0) return recipe ? 'recipe' : keys;
+  throw usageError(
+    `${path} holds no policy`,
+    'It needs a recipe.json, or files named after policies such as reaction_matrix.json.',
+  );
+}
+
 async function readFileSource(path: string): Promise<Source> {
-  const value = await readJsonFile(path);
+  const value = await readPolicyFile(path);
   const name = basename(path, '.json');
   const key = policyKeys.find((known) => known === name);
   if (key !== undefined) return { merges: false, policies: { [key]: value } };
@@ -53,24 +76,13 @@ async function readFileSource(path: string): Promise<Source> {
   );
 }
 
-export async function readJsonFile(path: string): Promise<Json> {
-  const text = await readFile(path, 'utf8').catch(() => {
-    throw usageError(
-      `cannot read the file ${path}`,
-      'Check the path; it is relative to the directory you are in.',
-    );
-  });
-  try {
-    return z.json().parse(JSON.parse(text));
-  } catch (error) {
-    throw usageError(`${path} is not JSON: ${error instanceof Error ? error.message : String(error)}`);
-  }
-}
-
-export type Standing = { key: PolicyKey; version: number; value: Json | undefined };
+export type Standing = { key: PolicyKey; version: number; value: ExactJson | undefined };
 
 /** The live policies of these keys; one that is not set has version 0 and no value. */
-export async function readLive(port: OpsPort, keys: readonly PolicyKey[]): Promise<Standing[]> {
+export async function readLive(
+  port: Pick<OpsPort, 'getPolicy'>,
+  keys: readonly PolicyKey[],
+): Promise<Standing[]> {
   return Promise.all(
     keys.map(async (key) => {
       try {

@@ -3,8 +3,9 @@ import { dataRoot, openChosen, type SqlDatabase } from '../database.js';
 import { type DemoProgress, type DemoStage, runDemo } from '../demo/demo.js';
 import { startModelServer } from '../demo/model.js';
 import { modelEnvironment, playRole } from '../demo/roles.js';
-import { type Room, takeRoom } from '../demo/room.js';
+import { takeRoom } from '../demo/room.js';
 import { startEmbedded } from '../embedded/embedded.js';
+import type { Environment } from '../env.js';
 import { createLogger } from '../logger.js';
 import { startLoop } from '../loop.js';
 import { newSecrets } from '../secrets.js';
@@ -18,19 +19,8 @@ export async function demo(context: Context): Promise<ExitCode> {
   const { out, atEnd } = context;
   const model = await startModelServer(playRole);
   atEnd(model.close);
-  const env = {
-    ...context.env(),
-    ...modelEnvironment(model.url),
-    OPS_HOST: '127.0.0.1',
-    OPS_WORKER_NAME: `demo-${process.pid}`,
-    OPS_REACTIVE: true,
-  };
-  const room = await takeRoom(dataRoot(env));
-  atEnd(room.remove);
-  const chosen = await startThrowAway(room);
-  atEnd(chosen.stop);
-  out.note(`demo on ${chosen.label}, a database of its own that is removed at the end`);
-  await bringUpToDate(context, chosen);
+  const env = demoEnvironment(context, model.url);
+  const chosen = await startThrowAway(context, env);
   const database = openChosen(chosen);
   atEnd(database.close);
   const secrets = newSecrets();
@@ -56,11 +46,27 @@ export async function demo(context: Context): Promise<ExitCode> {
   return report.ok ? exitCodes.ok : exitCodes.failed;
 }
 
-async function startThrowAway({ dataDir }: Room): Promise<SqlDatabase> {
-  const { url, stop } = await startEmbedded({ dataDir });
+const demoEnvironment = (context: Context, modelUrl: string): Environment => ({
+  ...context.env(),
+  ...modelEnvironment(modelUrl),
+  OPS_HOST: '127.0.0.1',
+  OPS_WORKER_NAME: `demo-${process.pid}`,
+  OPS_REACTIVE: true,
+});
+
+/** A database of its own, with our schema in it. */
+async function startThrowAway(context: Context, env: Environment): Promise<SqlDatabase> {
+  const { out, atEnd } = context;
+  const room = await takeRoom(dataRoot(env));
+  atEnd(room.remove);
+  const { url, stop } = await startEmbedded({ dataDir: room.dataDir });
+  atEnd(stop);
   const connection = parseConnection(url);
   const config = { ...connection.config, application_name: 'ops-loop demo' };
-  return { ...connection, config, kind: 'embedded', url, stop };
+  out.note(`demo on ${connection.label}, a database of its own that is removed at the end`);
+  const chosen: SqlDatabase = { ...connection, config, kind: 'embedded', url, stop };
+  await bringUpToDate(context, chosen);
+  return chosen;
 }
 
 const stageNames: Record<DemoStage, string> = {

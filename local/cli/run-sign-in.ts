@@ -5,6 +5,7 @@ import { dataRoot } from '../database.js';
 import type { Environment } from '../env.js';
 import { findApiKey } from '../secrets.js';
 import { signInUrl } from '../server.js';
+import { startedAt } from '../started.js';
 import { type Context, usageError } from './context.js';
 
 export type SignInFlags = { url?: string };
@@ -20,7 +21,8 @@ export async function signIn({ out, env }: Context, { url }: SignInFlags): Promi
   const settings = env();
   const key = await findApiKey(settings, dataRoot(settings));
   if (key === undefined) throw noKey();
-  const origin = url === undefined ? localAddress(settings) : originOf(url);
+  const origin =
+    url === undefined ? ((await startedAt(dataRoot(settings))) ?? localAddress(settings)) : originOf(url);
   const own = isKey(key);
   const page = own ? await askForLink(origin, key) : signInUrl(origin, key);
   out.note(
@@ -60,10 +62,13 @@ function originOf(address: string): string {
   throw usageError('--url is not an http(s) address', 'Try: --url https://ops.example.com');
 }
 
-/** Where `start` listens with the same settings; a wildcard address is reached through loopback. */
+/** Where `start` would listen with the same settings; a wildcard address is reached through loopback. */
 function localAddress({ OPS_HOST, OPS_PORT }: Environment): string {
   if (OPS_PORT === 0)
-    throw usageError('OPS_PORT is 0, so the address is not known', 'Name it: --url http://127.0.0.1:<port>');
+    throw usageError(
+      'OPS_PORT is 0 and no start runs here, so the address is not known',
+      'Name it: --url http://127.0.0.1:<port>',
+    );
   const host = ['0.0.0.0', '::'].includes(OPS_HOST) ? '127.0.0.1' : OPS_HOST;
   return `http://${host.includes(':') ? `[${host}]` : host}:${OPS_PORT}`;
 }

@@ -6,6 +6,7 @@ import { createLogger } from '../logger.js';
 import { type RunningLoop, startLoop } from '../loop.js';
 import { type ProvidedSecrets, provideSecrets } from '../secrets.js';
 import { signInUrl } from '../server.js';
+import { sayStarted } from '../started.js';
 import { startTracing } from '../tracing/tracing.js';
 import type { Worker } from '../worker/worker.js';
 import { bringUpToDate } from './commands/migrate.js';
@@ -39,6 +40,7 @@ export async function start(context: Context, { samples = false }: StartFlags): 
     ...(watch && { reportError: watch.report }),
   });
   atEnd(loop.stop);
+  atEnd(await sayStarted(dataRoot(env), loop.server.url));
   stopping.attach(loop.worker);
   if (!signal.aborted) {
     announce(context, env, connected, loop, provided);

@@ -11,22 +11,23 @@ const counted = [
   'proposals',
   'missions',
   'steps',
+  'dry_runs',
   'attempts',
   'dead_letters',
   'radar',
 ] as const;
 
-type Proposal = Awaited<ReturnType<OpsPort['listProposals']>>[number];
+type Proposal = Awaited<ReturnType<OpsPort['listWaiting']>>[number];
 export type StatusView = { status: Status; health: Health; waiting: Proposal[] };
 
 export function renderStatus({ status, health, waiting }: StatusView, out: Output): string {
   return [
     healthLines(health, out),
     countLines(status, out),
-    proposalLines(waiting, out),
+    proposalLines(waiting, health.pending_proposals, out),
     waitingLines(status, out),
     switchLines(status, out),
-    latencyLines(status, out),
+    latencyTable(status, 'from → to, last hour', out),
     workerLines(status, out),
   ]
     .filter((part) => part !== '')
@@ -39,24 +40,28 @@ function healthLines({ status, last_beat_at, problems }: Health, { paint, now }:
 }
 
 function countLines(status: Status, { paint }: Output): string {
-  const rows = counted.map((name) => {
+  const rows = counted.flatMap((name) => {
     const counts = Object.entries(status[name]).filter(([, count]) => count > 0);
+    if (name === 'dry_runs' && counts.length === 0) return [];
     const said = counts.map(([state, count]) => `${count} ${paintStatus(paint, state)}`).join('  ');
-    return [name.replace('_', ' '), said === '' ? paint('dim', 'none') : said];
+    return [[name.replace('_', ' '), said === '' ? paint('dim', 'none') : said]];
   });
   return table(['what', 'by status'], rows, paint);
 }
 
-function proposalLines(proposals: Proposal[], { paint, now }: Output): string {
+function proposalLines(proposals: Proposal[], total: number, { paint, now }: Output): string {
   if (proposals.length === 0) return '';
-  const rows = proposals.map(({ id, created_at, title, reason }) => [
+  const rows = proposals.map(({ id, created_at, expires_at, title, reason }) => [
     id,
     relativeTime(created_at, now()),
+    relativeTime(expires_at, now()),
     oneLine(title ?? 'untitled', 50),
     oneLine(reason ?? 'not gated yet', 60),
   ]);
   const answer = paint('dim', 'answer with `npm run approve -- <id>` or `npm run reject -- <id>`');
-  return `${table(['waiting proposal', 'since', 'title', 'reason'], rows, paint)}\n${answer}`;
+  const more = total - proposals.length;
+  const lines = [table(['waiting proposal', 'since', 'expires', 'title', 'reason'], rows, paint), answer];
+  return lines.toSpliced(1, 0, ...(more > 0 ? [paint('dim', `and ${more} more`)] : [])).join('\n');
 }
 
 function waitingLines({ waiting }: Status, { paint }: Output): string {
@@ -72,7 +77,8 @@ function switchLines({ switches }: Status, { paint }: Output): string {
   return rows.length === 0 ? '' : table(['paused', 'how'], rows, paint);
 }
 
-function latencyLines({ latencies }: Status, { paint }: Output): string {
+/** Empty when nothing was measured. */
+export function latencyTable({ latencies }: Status, title: string, { paint }: Pick<Output, 'paint'>): string {
   const rows = Object.entries(latencies)
     .filter(([, { samples }]) => samples > 0)
     .map(([name, { p50_ms, p95_ms, samples }]) => [
@@ -82,9 +88,7 @@ function latencyLines({ latencies }: Status, { paint }: Output): string {
       samples,
     ]);
   const right = (name: string) => ({ name, align: 'right' as const });
-  return rows.length === 0
-    ? ''
-    : table(['from → to, last hour', right('p50'), right('p95'), right('samples')], rows, paint);
+  return rows.length === 0 ? '' : table([title, right('p50'), right('p95'), right('samples')], rows, paint);
 }
 
 function workerLines({ workers }: Status, { paint, now }: Output): string {

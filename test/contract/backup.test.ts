@@ -1,4 +1,5 @@
 /** A backup taken while the loop works, put into another database: the same rows, nothing broken, and the loop goes on. */
+import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +12,7 @@ import { leftOut } from '../../local/backup/tables.js';
 import { takeBackup } from '../../local/backup/write.js';
 import { openDatabase } from '../../supabase/client/pg.js';
 import { blocked, hold } from '../sql/engine-kit.js';
-import { runCli } from '../support/cli.js';
+import { callCli, runCli, startCli } from '../support/cli.js';
 import { createDatabase, type DatabaseOptions, type TestDatabase, useDatabase } from '../support/database.js';
 
 const source = useDatabase();
@@ -251,6 +252,37 @@ describe('a backup', () => {
   });
 });
 
+test('what a killed backup left is named and removed by the next to the same place, and nobody else’s part is', async () => {
+  const name = join(home, 'killed.gz');
+  const env = { DATABASE_URL: source.url, OPS_LOG_LEVEL: 'fatal' };
+  const parts = async () => (await readdir(home)).filter((one) => /killed.*part$/.test(one));
+  const release = await hold(source, 'lock table ops_heartbeats in access exclusive mode');
+  const child = startCli(['backup', name], { env });
+  const ended = once(child, 'exit');
+  await blocked(source, 1, 'the backup is at ops_heartbeats');
+  child.kill('SIGKILL');
+  await ended;
+  const [left = ''] = await parts();
+  expect(left).toMatch(/^killed\.gz\.\d+@/);
+  const elsewhere = left.replace(/@.*?\.(?=[0-9a-f-]{36})/, '@another-machine.');
+  const living = left.replace(/\d+@/, '1@');
+  for (const other of [elsewhere, living]) await writeFile(join(home, other), '');
+  await release();
+  const again = await runCli(['backup', name], { env });
+  expect([again.code, again.stderr]).toEqual([0, expect.stringContaining(`removed ${left}, which a backup`)]);
+  expect((await parts()).sort()).toEqual([elsewhere, living].sort());
+  for (const other of [elsewhere, living]) await rm(join(home, other));
+  await source.sql('delete from ops_backups');
+  const database = await target();
+  await restore(database.url, name);
+  expect(await contents(database)).toEqual(await contents(source));
+});
+
+test('backup refuses a directory as its file at once', async () => {
+  const taken = await runCli(['backup', home, '--force'], { env: { OPS_LOG_LEVEL: 'fatal' } });
+  expect(taken).toMatchObject({ code: 2, stderr: expect.stringContaining('is a directory') });
+});
+
 const Numbers = z.record(z.string(), z.number());
 
 test('the reader finds the end of rows however the stream is cut', async () => {
@@ -304,7 +336,7 @@ test('restore --into-empty touches no schema where there is work, and makes none
   onTestFinished(async () => void (await source.sql(release, [latest, '0000'])));
   const before = await source.sql(version);
   const run = (url: string, name: string) =>
-    runCli(['restore', name, '--into-empty'], { env: { DATABASE_URL: url, OPS_LOG_LEVEL: 'fatal' } });
+    callCli(['restore', name, '--into-empty'], { DATABASE_URL: url, OPS_LOG_LEVEL: 'fatal' });
   expect(await run(source.url, file)).toMatchObject({
     code: 3,
     stderr: expect.stringContaining('not empty'),
@@ -314,5 +346,12 @@ test('restore --into-empty touches no schema where there is work, and makes none
   const notes = join(home, 'notes.gz');
   await writeFile(notes, gzipSync('hello\n'));
   expect(await run(empty.url, notes)).toMatchObject({ code: 2 });
+  const older = join(home, 'older.gz');
+  const text = gunzipSync(await readFile(file)).toString();
+  await writeFile(older, gzipSync(text.replace(/"schema":"\d{4}"/, '"schema":"0007"')));
+  expect(await run(empty.url, older)).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('OPS_013  the backup is of schema 0007, this release makes'),
+  });
   expect(await empty.sql("select to_regclass('public.ops_policy') as made")).toEqual([{ made: null }]);
 });

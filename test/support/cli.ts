@@ -31,6 +31,24 @@ export async function runCli(args: string[], options: CliOptions = {}): Promise<
   return { code, ...read() };
 }
 
+/**
+ * Runs `ops-loop` to its end in this process: the whole program, with an environment and connections of its own, but
+ * without the second that a process takes to load it. What is about the process itself takes `runCli`: its input, its
+ * streams, its signals, the directory it is called in, how it ends.
+ */
+export async function callCli(args: string[], env: Record<string, string> = {}): Promise<CliResult> {
+  const printed = { stdout: '', stderr: '' };
+  const collector = (name: keyof typeof printed) => ({
+    write: (text: string) => {
+      printed[name] += text;
+    },
+  });
+  const { runProgram } = await import('../../local/cli/program.js');
+  const place = { stdout: collector('stdout'), stderr: collector('stderr') };
+  const code = await runProgram(args, { ...place, variables: cleanEnvironment(env) });
+  return { code, ...printed };
+}
+
 /** What a child has printed up to now. */
 export function collectOutput(child: ChildProcess): () => { stdout: string; stderr: string } {
   let stdout = '';

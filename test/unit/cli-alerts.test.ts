@@ -1,10 +1,10 @@
 /** `ops-loop alerts`, as a person and as a script calls it. */
 import { expect, test } from 'vitest';
-import { runCli } from '../support/cli.js';
+import { callCli, runCli } from '../support/cli.js';
 import { useDatabase } from '../support/database.js';
 
 const database = useDatabase();
-const alerts = (...args: string[]) => runCli(['alerts', ...args], { env: { DATABASE_URL: database.url } });
+const env = () => ({ DATABASE_URL: database.url });
 const policy = (rules: object) =>
   database.sql(
     "insert into ops_policy (key, value) values ('alerts', $1) on conflict (key) do update set value = excluded.value",
@@ -13,7 +13,7 @@ const policy = (rules: object) =>
 
 test('alerts: all are shown, and what is not well says what to look at; critical is exit code 1', async () => {
   await policy({ database_connections: { warning: 0.01, critical: 1_000_000 } });
-  const warned = await alerts();
+  const warned = await runCli(['alerts'], { env: env() });
   expect(warned.code).toBe(0);
   expect(warned.stdout).toMatch(
     /^level +alert +value +warning +critical +unit +raised\nwarning +database_connections /,
@@ -24,7 +24,7 @@ test('alerts: all are shown, and what is not well says what to look at; critical
   );
 
   await policy({ backup_age: {} });
-  const { code, stdout } = await alerts('--json');
+  const { code, stdout } = await callCli(['alerts', '--json'], env());
   expect(code).toBe(1);
   const answer = JSON.parse(stdout);
   expect(answer.level).toBe('critical');

@@ -1,11 +1,11 @@
 /** `ops-loop archive`: what the command says, counts and deletes. What may go is proved in test/sql/archive.test.ts. */
 import { beforeAll, expect, test } from 'vitest';
-import { runCli } from '../support/cli.js';
+import { callCli } from '../support/cli.js';
 import { advanceClock } from '../support/clock.js';
 import { useDatabase } from '../support/database.js';
 
 const database = useDatabase();
-const archive = (...args: string[]) => runCli(['archive', ...args], { env: { DATABASE_URL: database.url } });
+const archive = (...args: string[]) => callCli(['archive', ...args], { DATABASE_URL: database.url });
 const missions = () => database.one('select count(*)::int as n from ops_missions');
 
 beforeAll(async () => {

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { runCli } from '../support/cli.js';
+import { callCli, runCli } from '../support/cli.js';
 import { useDatabase } from '../support/database.js';
 
 const database = useDatabase();
 const env = (): Record<string, string> => ({ DATABASE_URL: database.url, OPS_LOG_LEVEL: 'fatal' });
-const run = (...args: string[]) => runCli(args, { env: env() });
+const run = (...args: string[]) => callCli(args, env());
 const unknownId = '00000000-0000-4000-8000-000000000000';
 
 /** Runs with `--json` and answers the exit code and the one document. */
@@ -32,7 +32,7 @@ describe('commands on a database', () => {
   test('heartbeat decides it, a worker drains it, why and trace tell its story', async () => {
     const { answer: event } = await json('emit', 'demo:hello', '--dedupe-key', 'story');
     expect((await json('heartbeat')).answer).toMatchObject({ ok: true, failures: [] });
-    const worker = await run('worker', '--once', '--name', 'cli-test');
+    const worker = await runCli(['worker', '--once', '--name', 'cli-test'], { env: env() });
     expect(worker.code, worker.stderr).toBe(0);
     expect(worker.stdout).toMatch(/^worker cli-test, database /);
     expect((await json('why', String(event.id))).answer).toMatchObject({ kind: 'event', id: event.id });
@@ -43,7 +43,7 @@ describe('commands on a database', () => {
   });
 
   test('a worker with nothing to do says so', async () => {
-    const { code, stdout } = await run('worker', '--once', '--name', 'idle');
+    const { code, stdout } = await runCli(['worker', '--once', '--name', 'idle'], { env: env() });
     expect(code).toBe(0);
     expect(stdout).toContain('No queued steps');
   });
@@ -74,10 +74,49 @@ describe('commands on a database', () => {
     });
   });
 
+  test('status begins with what expires first and says how many more wait', async () => {
+    await database.sql(
+      "update public.ops_policy set value = '{\"expires_minutes\": 600}' where key = 'approvals'",
+    );
+    for (let n = 10; n < 33; n++) await propose('--risk', 'critical', '--title', `Plan ${n}`);
+    const listed = (await json('status')).answer.waiting_proposals as { title: string }[];
+    const plans = listed.map(({ title }) => title).filter((title) => title.startsWith('Plan '));
+    expect(plans.slice(0, 2)).toEqual(['Plan 10', 'Plan 11']);
+    const { stdout } = await run('status');
+    expect(stdout).toMatch(/Plan 10[\s\S]*Plan 11/);
+    expect(stdout).toMatch(/^and \d+ more$/m);
+    await database.sql(
+      "update public.ops_mission_proposals set status = 'rejected' where title like 'Plan %'",
+    );
+  });
+
+  test('a time is a span back or an ISO time, for every command the same', async () => {
+    for (const line of ['replay --since', 'policy simulate --since', 'policy simulate --until'])
+      for (const wrong of ['7', '-1', '2001', 'last 3', '2026-03-01T09:00', '2026-02-30', 'May 1']) {
+        const { code, stderr } = await run(...line.split(' '), wrong);
+        expect([code, stderr], `${line} ${wrong}`).toEqual([2, expect.stringContaining('7d')]);
+      }
+    const { stderr } = await run('replay', '--since', '7');
+    expect(stderr).toContain('Say 7d for days, 7h for hours.');
+    for (const right of ['2030-03-01', '2030-03-01T09:00Z', '2030-03-01T09:00:00.5+02:00', '0m'])
+      expect(await run('replay', '--since', right)).toMatchObject({ code: 0 });
+  });
+
+  test('replaying for a pattern that is not there is refused, and a list of one moment is replayed whole', async () => {
+    expect(await json('replay', '--since', '1d', '--pattern', 'nosuch')).toMatchObject({
+      code: 4,
+      answer: { error: { code: 'OPS_012', message: 'there is no enabled pattern nosuch' } },
+    });
+    await database.sql(`insert into public.ops_agent_events (type, created_at, outcome, decided_at, processed_at)
+      select 'past:one', timestamptz '2020-01-01', 'unmatched', now(), now() from generate_series(1, 1003)`);
+    expect((await json('replay', '--since', '2019-12-31')).answer.reopened).toBeGreaterThanOrEqual(1003);
+    await run('heartbeat');
+  });
+
   test('a dead letter is listed, requeued, and its step may be retried', async () => {
     await propose('--params', '{"fail":"permanent"}');
     await run('worker', '--once', '--name', 'failing');
-    const listed = await runCli(['dlq', '--json'], { env: env() });
+    const listed = await run('dlq', '--json');
     const [letter] = JSON.parse(listed.stdout) as { id: string; step_id: string }[];
     expect(letter).toMatchObject({ executor: 'noop', cause: 'permanent', state: 'open' });
     expect(await json('dlq', 'requeue', String(letter?.id))).toMatchObject({ code: 0 });
@@ -85,6 +124,52 @@ describe('commands on a database', () => {
     expect(await json('retry', String(letter?.step_id))).toMatchObject({
       code: 0,
       answer: { kind: 'step', status: 'queued' },
+    });
+  });
+
+  test('cancel ends a step or a mission that has not run, once, and says what it is given instead', async () => {
+    const twoSteps = async () => {
+      const template = { title: 'two', risk_level: 'low', steps: [{ kind: 'noop' }, { kind: 'noop' }] };
+      const { made } = await database.one<{ made: { mission_id: string } }>(
+        'select public.ops_create_proposal($1) as made',
+        [JSON.stringify(template)],
+      );
+      const rows = await database.sql<{ id: string }>(
+        'select id from public.ops_mission_steps where mission_id = $1 order by key',
+        [made.mission_id],
+      );
+      return { mission: made.mission_id, steps: rows.map(({ id }) => id) };
+    };
+    const one = await twoSteps();
+    expect(await json('cancel', one.mission, '--reason', 'not today')).toEqual({
+      code: 0,
+      answer: { kind: 'mission', id: one.mission, status: 'cancelled', steps: 2 },
+    });
+    expect((await json('cancel', one.mission)).answer).toMatchObject({ status: 'cancelled', steps: 0 });
+    expect((await run('why', one.steps[0] ?? '')).stdout).toContain('not today');
+
+    const two = await twoSteps();
+    const cancelled = await run('cancel', two.steps[1] ?? '');
+    expect([cancelled.code, cancelled.stdout]).toEqual([0, `step ${two.steps[1]} cancelled\n`]);
+    await run('worker', '--once', '--name', 'after-cancel');
+    expect((await run('cancel', two.steps[0] ?? '')).stdout).toContain('succeeded: it had ended before');
+    expect(await database.one('select status from public.ops_missions where id = $1', [two.mission])).toEqual(
+      {
+        status: 'cancelled',
+      },
+    );
+  });
+
+  test('cancel and retry take steps and missions only', async () => {
+    const { answer: event } = await json('emit', 'cli:nothing');
+    for (const verb of ['cancel', 'retry'])
+      expect(await json(verb, String(event.id))).toMatchObject({
+        code: 2,
+        answer: { error: { code: 'OPS_011', message: `${event.id} is an event` } },
+      });
+    expect(await json('cancel', unknownId)).toMatchObject({
+      code: 4,
+      answer: { error: { code: 'OPS_012' } },
     });
   });
 
@@ -118,7 +203,7 @@ describe('commands on a database', () => {
     const value = { ...JSON.parse(got.stdout), max_pending: 7 };
     const set = ['policy', 'set', 'proposal_caps', '-', '--reason', 'a short queue', '--json'];
     expect((await runCli(set, { env: env(), input: JSON.stringify(value) })).code).toBe(0);
-    const { stdout } = await runCli(['policy', 'history', 'proposal_caps', '--json'], { env: env() });
+    const { stdout } = await run('policy', 'history', 'proposal_caps', '--json');
     const [latest, before] = JSON.parse(stdout);
     expect(latest).toMatchObject({
       key: 'proposal_caps',

@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { startServer } from '../../local/server.js';
 import { hashOf } from '../../supabase/client/keys.js';
-import { runCli } from '../support/cli.js';
+import { callCli, runCli } from '../support/cli.js';
 import { useDatabase } from '../support/database.js';
 import { testApp } from './http-app.js';
 
 const database = useDatabase();
 const env = (): Record<string, string> => ({ DATABASE_URL: database.url, OPS_LOG_LEVEL: 'fatal' });
-const run = (...args: string[]) => runCli(['keys', ...args], { env: env() });
+const run = (...args: string[]) => callCli(['keys', ...args], env());
 const json = async (...args: string[]) => {
   const { code, stdout, stderr } = await run(...args, '--json');
   return { code, answer: JSON.parse(stdout), stderr };
@@ -61,7 +61,7 @@ describe('ops-loop keys', () => {
 test('doctor warns of a key of 83 days, and fails at 90', async () => {
   await database.sql(`insert into ops_api_keys (label, scope, prefix, key_hash, created_by, created_at)
     select 'old' || days, 'viewer', 'p', lpad(days::text, 64, '0'), 'x', now() - days * interval '1 day' from unnest(array[84, 91]) days`);
-  const { code, stdout } = await runCli(['doctor', '--json'], { env: env() });
+  const { code, stdout } = await callCli(['doctor', '--json'], env());
   const { checks } = JSON.parse(stdout) as { checks: { check: string; ok: boolean; findings: string[] }[] };
   expect(code).toBe(1);
   expect(checks.find(({ check }) => check === 'keys')).toEqual({

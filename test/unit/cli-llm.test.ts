@@ -1,7 +1,7 @@
 /** `ops-loop llm`, as a person calls it. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type ModelServer, startModelServer } from '../../local/demo/model.js';
-import { runCli } from '../support/cli.js';
+import { callCli, runCli } from '../support/cli.js';
 import { useDatabase } from '../support/database.js';
 
 const database = useDatabase();
@@ -37,7 +37,7 @@ describe('llm check', () => {
       `update ops_policy set value = jsonb_set(value, '{sage,model}', '"wise"') where key = 'agent_roles'`,
     );
     const args = ['llm', 'check', '--role', 'sage', '--provider', 'together', '--json'];
-    const { code, stdout } = await runCli(args, { env: { DATABASE_URL: database.url, ...env() } });
+    const { code, stdout } = await callCli(args, { DATABASE_URL: database.url, ...env() });
     expect(code).toBe(1);
     expect(JSON.parse(stdout)).toMatchObject({
       ok: false,
@@ -48,7 +48,7 @@ describe('llm check', () => {
   });
 
   test('says what to set when there is nobody to ask', async () => {
-    const { code, stderr } = await runCli(['llm', 'check']);
+    const { code, stderr } = await callCli(['llm', 'check']);
     expect(code).toBe(2);
     expect(stderr).toMatch(/^OPS_016 {2}there is no provider to ask\n.*OPS_LLM_PROVIDERS/);
   });
@@ -58,7 +58,7 @@ test('llm health and llm reset show and reset what workers report', async () => 
   await database.sql(`select ops_register_worker('w', gen_random_uuid(), 'h', 1, '[]');
     select ops_report_llm('w', '[{"provider": "together", "state": "open", "failures": 5, "calls": 9, "failed_calls": 5,
       "last_error": "server 503", "last_error_ms_ago": 1000, "asked_again_in_ms": 20000, "reset_done": 0}]')`);
-  const call = (...args: string[]) => runCli(['llm', ...args], { env: { DATABASE_URL: database.url } });
+  const call = (...args: string[]) => callCli(['llm', ...args], { DATABASE_URL: database.url });
   const health = await call('health');
   expect(health.stdout).toMatch(/^down\n/);
   expect(health.stdout).toMatch(/w +together +- +open +9 +5 +- +server 503/);

@@ -70,6 +70,22 @@ describe('output', () => {
     expect(oneLine('a\n  b', 10)).toBe('a b');
     expect(oneLine('abcdefghij', 5)).toBe('abcd…');
   });
+
+  test('an emoji of several characters is one, in a cut text and in a table', () => {
+    const family = '👨‍👩‍👧';
+    expect(oneLine(family.repeat(3), 3)).toBe(family.repeat(3));
+    expect(oneLine(`ab${family}cd`, 4)).toBe(`ab${family}…`);
+    expect(
+      table(
+        ['title', 'next'],
+        [
+          [family, 1],
+          ['ab', 2],
+        ],
+        plain,
+      ).split('\n'),
+    ).toEqual(['title  next', `${family}     1`, 'ab     2']);
+  });
 });
 
 describe('times', () => {

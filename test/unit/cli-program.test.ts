@@ -1,12 +1,14 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, describe, expect, test } from 'vitest';
 import { exitCodeMeanings, exitCodeOf, exitCodes } from '../../local/cli/exit-codes.js';
 import { createProgram, usageProblem } from '../../local/cli/program.js';
 import { projectRoot } from '../../local/env.js';
 import { errorTable, type OpsCode } from '../../supabase/client/errors.js';
-import { runCli } from '../support/cli.js';
+import { callCli, runCli } from '../support/cli.js';
 
 const home = mkdtempSync(join(tmpdir(), 'ops-loop-cli-'));
 afterAll(() => rmSync(home, { recursive: true, force: true }));
@@ -23,7 +25,7 @@ describe('the command line', () => {
   });
 
   test('suggests the nearest option, as JSON when asked for it', async () => {
-    const { code, stdout, stderr } = await runCli(['status', '--wach', '--json'], { env });
+    const { code, stdout, stderr } = await callCli(['status', '--wach', '--json'], env);
     expect({ code, stderr }).toEqual({ code: 2, stderr: '' });
     expect(JSON.parse(stdout)).toEqual({
       error: { code: 'OPS_011', message: "unknown option '--wach'", hint: 'Did you mean --watch?' },
@@ -31,7 +33,7 @@ describe('the command line', () => {
   });
 
   test('says that a short id is not supported', async () => {
-    const { code, stderr } = await runCli(['approve', '0f8b1c2e'], { env });
+    const { code, stderr } = await callCli(['approve', '0f8b1c2e'], env);
     expect(code).toBe(2);
     expect(stderr).toContain('short forms are not supported');
   });
@@ -50,9 +52,7 @@ describe('the command line', () => {
   });
 
   test('with SUPABASE_URL alone says what is missing', async () => {
-    const { code, stderr } = await runCli(['status'], {
-      env: { ...env, SUPABASE_URL: 'https://x.supabase.co' },
-    });
+    const { code, stderr } = await callCli(['status'], { ...env, SUPABASE_URL: 'https://x.supabase.co' });
     expect(code).toBe(2);
     expect(stderr).toContain('not SUPABASE_SERVICE_ROLE_KEY');
   });
@@ -68,7 +68,7 @@ describe('the command line', () => {
   });
 
   test('refuses data that is not JSON before it looks for a database', async () => {
-    const { code, stderr } = await runCli(['emit', 'a:b', '--data', '{nope'], { env });
+    const { code, stderr } = await callCli(['emit', 'a:b', '--data', '{nope'], env);
     expect(code).toBe(2);
     expect(stderr).toContain('--data is not JSON');
   });
@@ -82,9 +82,9 @@ describe('the command line', () => {
     expect(JSON.parse(link.stdout).page).toMatch(/^http:\/\/127\.0\.0\.1:8787\/#key=\d+\.[\w-]+\.[\w-]+$/);
     expect(link.stdout).not.toContain(key);
     const url = 'https://ops.example.com/health';
-    const there = await runCli(['sign-in', '--url', url], { env: { ...env, OPS_API_KEY: key } });
+    const there = await callCli(['sign-in', '--url', url], { ...env, OPS_API_KEY: key });
     expect(there.stdout).toMatch(/^https:\/\/ops\.example\.com\/#key=/);
-    const none = await runCli(['sign-in'], { env });
+    const none = await callCli(['sign-in'], env);
     expect(none).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('npm start') });
   });
 
@@ -99,6 +99,29 @@ describe('the command line', () => {
   });
 });
 
+describe('a call', () => {
+  test('loads the command that it names and no other', async () => {
+    const names = (await createProgram()).commands.map((command) => command.name());
+    for (const name of names) {
+      const { commands } = await createProgram(undefined, {}, name);
+      expect(commands.map((command) => command.name())).toEqual([name]);
+    }
+  });
+
+  // Vitest loads modules its own way, and tests call commands in its process.
+  test('and every module of local/ loads without Vitest', async () => {
+    const isProgram = (file: string) => ['cli/main.ts', 'benchmark/worker-process.ts'].includes(file);
+    const files = readdirSync(join(projectRoot, 'local'), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts') && !isProgram(file))
+      .map((file) => `./local/${file}`);
+    expect(files.length).toBeGreaterThan(100);
+    const code = `await Promise.all(${JSON.stringify(files)}.map((file) => import(file)))`;
+    const args = ['--import', 'tsx', '--input-type=module', '--eval', code];
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, args, { cwd: projectRoot });
+    expect({ stdout, stderr }).toEqual({ stdout: '', stderr: '' });
+  });
+});
+
 describe('exit codes', () => {
   test('every error code has one that is not 0', () => {
     for (const code of Object.keys(errorTable) as OpsCode[]) expect(exitCodeOf(code), code).not.toBe(0);
@@ -106,14 +129,14 @@ describe('exit codes', () => {
     expect(exitCodeOf('OPS_012')).toBe(4);
   });
 
-  test('docs/cli.md lists the codes and commands that there are', () => {
+  test('docs/cli.md lists the codes and commands that there are', async () => {
     const page = readFileSync(join(projectRoot, 'docs/cli.md'), 'utf8');
     const rows = [...page.matchAll(/^\| (\d+) \| (.*) \|$/gm)].map(([, code, meaning]) => [
       Number(code),
       meaning,
     ]);
     expect(rows).toEqual(Object.entries(exitCodeMeanings).map(([code, meaning]) => [Number(code), meaning]));
-    const names = createProgram(() => {}).commands.flatMap((command) => [
+    const names = (await createProgram()).commands.flatMap((command) => [
       command.name(),
       ...command.aliases(),
     ]);

@@ -1,7 +1,7 @@
 /** A worker process and other commands on a Supabase project, through the stand-in for PostgREST. */
 import { once } from 'node:events';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { collectOutput, runCli, startCli } from '../support/cli.js';
+import { callCli, collectOutput, runCli, startCli } from '../support/cli.js';
 import { useDatabase } from '../support/database.js';
 import { type Postgrest, startPostgrest } from '../support/postgrest.js';
 import { until } from '../support/until.js';
@@ -38,9 +38,9 @@ test('heartbeat and doctor work, what needs SQL says so, and a wrong key ends a 
   const wrong = { ...env, SUPABASE_SERVICE_ROLE_KEY: 'sb_secret_canary_canary' };
   const [beaten, migrated, verified, examined, refused] = await Promise.all([
     runCli(['heartbeat', '--json'], { env }),
-    runCli(['migrate'], { env }),
-    runCli(['verify-migrations'], { env }),
-    runCli(['doctor', '--json'], { env }),
+    callCli(['migrate'], env),
+    callCli(['verify-migrations'], env),
+    callCli(['doctor', '--json'], env),
     runCli(['worker', '--once'], { env: wrong }),
   ]);
   expect(JSON.parse(beaten.stdout)).toMatchObject({ ok: true, rounds: 1 });

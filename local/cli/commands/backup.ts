@@ -1,9 +1,9 @@
 import { access } from 'node:fs/promises';
-import { basename, resolve } from 'node:path';
+import { basename } from 'node:path';
 import { requireSql } from '../../database.js';
-import { callingDirectory } from '../../env.js';
 import type { AddCommand } from '../command.js';
 import { usageError } from '../context.js';
+import { isDirectory, pathOf } from '../files.js';
 import { startProgress } from '../progress.js';
 
 type Options = { force?: boolean };
@@ -16,7 +16,9 @@ export const addBackup: AddCommand = (program, bind) => {
     .option('--force', 'write over a file that is there')
     .action(
       bind(async ({ out, connect }, name: string, { force = false }: Options) => {
-        const file = resolve(callingDirectory(), name);
+        const file = pathOf(name);
+        if (await isDirectory(file))
+          throw usageError(`${name} is a directory`, 'Name a file in it, such as loop-2026-11-20.backup.gz.');
         if (!force && (await isThere(file)))
           throw usageError(`${name} is there already`, 'Name another file, or add --force.');
         const { port, ...connected } = await connect();
@@ -24,9 +26,12 @@ export const addBackup: AddCommand = (program, bind) => {
         out.note(`backing up ${chosen.label}`);
         const { takeBackup } = await import('../../backup/write.js');
         const progress = startProgress(out, 'rows');
-        const backup = await takeBackup({ config: chosen.config, file, onRows: progress.to }).finally(
-          progress.end,
-        );
+        const backup = await takeBackup({
+          config: chosen.config,
+          file,
+          onRows: progress.to,
+          onLeft: (left) => out.note(`removed ${left}, which a backup that was killed had left`),
+        }).finally(progress.end);
         const { bytes, rows, schema } = backup;
         await port.recordBackup({ backup: { file: basename(file), bytes, rows, schema } });
         out.show(

@@ -1,12 +1,10 @@
-import { writeFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import type { Report } from '../../benchmark/figure.js';
 import type { Move } from '../../benchmark/report.js';
-import { callingDirectory } from '../../env.js';
 import { wholeNumber } from '../arguments.js';
 import type { AddCommand } from '../command.js';
 import { type Context, usageError } from '../context.js';
 import { exitCodes } from '../exit-codes.js';
+import { requireWritable, writeText } from '../files.js';
 import { type Output, table } from '../output.js';
 import { startProgress } from '../progress.js';
 
@@ -41,12 +39,13 @@ async function benchmark(context: Context, options: Options): Promise<undefined 
   if (options.rounds < 1) throw usageError('--rounds must be at least 1');
   if (options.baseline && (options.quick || options.only !== ''))
     throw usageError('a baseline is a whole run at full size', 'Leave --quick and --only out.');
+  // Before the minutes that it takes.
+  if (options.out !== undefined) await requireWritable(options.out);
   const { compare } = await import('../../benchmark/report.js');
   const { readBaseline, writeBaseline } = await import('../../benchmark/page.js');
   const before = options.compare ? await readBaseline() : undefined;
   const report = await measured(context, options);
-  if (options.out !== undefined)
-    await writeFile(resolve(callingDirectory(), options.out), `${JSON.stringify(report, null, 2)}\n`);
+  if (options.out !== undefined) await writeText(options.out, `${JSON.stringify(report, null, 2)}\n`);
   const moves = before === undefined ? undefined : compare(before, report);
   if (options.baseline) await writeBaseline(report);
   const lines = await render(report, moves, out);

@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
+import type { DeadLetter } from '../../../supabase/client/schemas/rows.js';
 import { deadLetterCauses, deadLetterStates } from '../../../supabase/client/terms.js';
 import { id, wholeNumber } from '../arguments.js';
 import type { AddCommand, Bind } from '../command.js';
 import { usageError } from '../context.js';
-import { oneLine, table } from '../output.js';
+import { type Output, oneLine, table } from '../output.js';
 import { relativeTime } from '../times.js';
 
 export const addDlq: AddCommand = (program, bind) => {
@@ -14,6 +15,8 @@ export const addDlq: AddCommand = (program, bind) => {
   addRequeueAll(dlq, bind);
   addDiscard(dlq, bind);
 };
+
+type List = { state: DeadLetter['state'] | 'all'; limit: number };
 
 function addList(dlq: Command, bind: Bind): void {
   dlq
@@ -25,47 +28,37 @@ function addList(dlq: Command, bind: Bind): void {
     )
     .option('--limit <count>', 'how many at most', wholeNumber, 50)
     .action(
-      bind(
-        async (
-          { out, connect },
-          verb: string | undefined,
-          { state, limit }: { state: string; limit: number },
-        ) => {
-          if (verb !== undefined)
-            throw usageError(
-              `unknown command 'dlq ${verb}'`,
-              'Use dlq list, dlq requeue <id>, dlq requeue-all or dlq discard <id>.',
-            );
-          const { port } = await connect();
-          const letters = await port.listDeadLetters({ ...(state === 'all' ? {} : { state }), limit });
-          out.show(letters, () => {
-            if (letters.length === 0) return `no ${state === 'all' ? '' : `${state} `}dead letters`;
-            const rows = letters.map((l) => [
-              l.id,
-              l.executor,
-              l.cause,
-              l.attempts,
-              relativeTime(l.created_at, out.now()),
-              l.state,
-              oneLine(l.last_error ?? '', 60),
-            ]);
-            return table(
-              [
-                'id',
-                'executor',
-                'cause',
-                { name: 'attempts', align: 'right' },
-                'when',
-                'state',
-                'last error',
-              ],
-              rows,
-              out.paint,
-            );
-          });
-        },
-      ),
+      bind(async ({ out, connect }, verb: string | undefined, { state, limit }: List) => {
+        if (verb !== undefined)
+          throw usageError(
+            `unknown command 'dlq ${verb}'`,
+            'Use dlq list, dlq requeue <id>, dlq requeue-all or dlq discard <id>.',
+          );
+        const { port } = await connect();
+        const letters = await port.listDeadLetters({ ...(state === 'all' ? {} : { state }), limit });
+        const none = `no ${state === 'all' ? '' : `${state} `}dead letters`;
+        out.show(letters, () => (letters.length === 0 ? none : renderLetters(letters, out)));
+      }),
     );
+}
+
+const columns = [
+  ...['id', 'executor', 'cause'],
+  { name: 'attempts', align: 'right' as const },
+  ...['when', 'state', 'last error'],
+];
+
+function renderLetters(letters: DeadLetter[], { paint, now }: Output): string {
+  const rows = letters.map((l) => [
+    l.id,
+    l.executor,
+    l.cause,
+    l.attempts,
+    relativeTime(l.created_at, now()),
+    l.state,
+    oneLine(l.last_error ?? '', 60),
+  ]);
+  return table(columns, rows, paint);
 }
 
 function addRequeue(dlq: Command, bind: Bind): void {

@@ -1,4 +1,5 @@
 import { Argument, type Command } from 'commander';
+import { callingDirectory } from '../../env.js';
 import type { Executor } from '../../executors/contract.js';
 import type { Examples } from '../../executors/kit/checks.js';
 import type { AddCommand, Bind } from '../command.js';
@@ -25,7 +26,7 @@ function addTest(executor: Command, bind: Bind): void {
       bind(async ({ out }, place: string) => {
         // Executors bring large libraries: no other command waits for them.
         const { loadExecutorModule } = await import('../../executors/registry.js');
-        const { executors, examples } = await loadExecutorModule(place);
+        const { executors, examples } = await loadExecutorModule(place, callingDirectory());
         const verdicts: Verdict[] = [];
         for (const loaded of executors)
           verdicts.push(...(await judge(loaded, examples[loaded.name] ?? { good: [], bad: [] })));

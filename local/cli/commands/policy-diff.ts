@@ -1,10 +1,12 @@
 import type { Command } from 'commander';
-import { differences, type Json } from '../../../supabase/client/policy-files.js';
+import type { ExactJson } from '../../../supabase/client/json-text.js';
+import { differences } from '../../../supabase/client/policy-files.js';
 import type { OpsPort } from '../../../supabase/client/port.js';
 import type { PolicyKey } from '../../../supabase/client/terms.js';
 import type { Bind } from '../command.js';
 import { usageError } from '../context.js';
-import { readJsonFile, readLive } from '../policy-sources.js';
+import { readPolicyFile } from '../policy-json.js';
+import { readLive } from '../policy-sources.js';
 import { policyKey } from './policy.js';
 import { differenceLines } from './policy-files.js';
 
@@ -29,9 +31,9 @@ export function addDiff(policy: Command, bind: Bind): void {
     );
 }
 
-async function valueAt(port: OpsPort, key: PolicyKey, side: string): Promise<Json | undefined> {
+async function valueAt(port: OpsPort, key: PolicyKey, side: string): Promise<ExactJson | undefined> {
   if (side === 'live') return (await readLive(port, [key]))[0]?.value;
-  if (!/^\d+$/.test(side)) return readJsonFile(side);
+  if (!/^\d+$/.test(side)) return readPolicyFile(side);
   const version = Number(side);
   const [row] = await port.listPolicyVersions({ key, limit: 1, before: version + 1 });
   if (row?.version === version) return row.value ?? undefined;

@@ -1,12 +1,13 @@
-import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { type ExactJson, JsonText, stringify } from '../../../supabase/client/json-text.js';
 import { setPoliciesOrAlarm } from '../../../supabase/client/policy.js';
-import { type Difference, differences, type Json } from '../../../supabase/client/policy-files.js';
+import { type Difference, differences } from '../../../supabase/client/policy-files.js';
 import type { OpsPort } from '../../../supabase/client/port.js';
 import { type PolicyKey, policyKeys } from '../../../supabase/client/terms.js';
 import type { Bind } from '../command.js';
 import { type ExitCode, exitCodes } from '../exit-codes.js';
+import { makeDirectory, writeText } from '../files.js';
 import { type Output, oneLine, table } from '../output.js';
 import { applied, keysOf, type Policies, readLive, readSource } from '../policy-sources.js';
 
@@ -19,9 +20,9 @@ export function addExport(policy: Command, bind: Bind): void {
       bind(async ({ out, connect }, directory: string) => {
         const { port } = await connect();
         const live = (await readLive(port, policyKeys)).filter(({ value }) => value !== undefined);
-        await mkdir(directory, { recursive: true });
+        await makeDirectory(directory);
         for (const { key, value } of live)
-          await writeFile(join(directory, `${key}.json`), `${JSON.stringify(value, null, 2)}\n`);
+          await writeText(join(directory, `${key}.json`), `${stringify(value, 2)}\n`);
         const written = live.map(({ key, version }) => ({ key, version }));
         out.show(
           { directory, written },
@@ -84,8 +85,9 @@ async function problemsOf(port: OpsPort, drift: Drift[], values: Policies) {
   return (await Promise.all(lists)).flat();
 }
 
+/** What was set is said whether or not a difference was found; `jsonb` has the last word on what differs. */
 function renderDrift(drift: Drift[], changed: { key: string; version: number }[] | undefined, out: Output) {
-  if (drift.length === 0) return 'nothing differs';
+  if (drift.length === 0 && (changed === undefined || changed.length === 0)) return 'nothing differs';
   const lines = drift.map(({ key, differences: found }) => `${key}\n${differenceLines(found, out)}`);
   const end =
     changed === undefined
@@ -96,7 +98,6 @@ function renderDrift(drift: Drift[], changed: { key: string; version: number }[]
 
 /** A difference a line: where, what it was, what it is. */
 export function differenceLines(found: Difference[], { paint }: Output): string {
-  const said = (value: Json | undefined) => (value === undefined ? '' : oneLine(JSON.stringify(value), 60));
   const rows = found.map(({ path, before, after }) => [
     before === undefined
       ? paint('green', '+')
@@ -104,8 +105,29 @@ export function differenceLines(found: Difference[], { paint }: Output): string 
         ? paint('red', '-')
         : paint('yellow', '~'),
     path,
-    said(before),
-    said(after),
+    ...sides(before, after),
   ]);
   return table(['', 'where', 'before', 'after'], rows, paint);
+}
+
+/** Characters of a value that are shown, and how many of them stand before the first that differs. */
+const shown = 60;
+const lead = 20;
+
+/** Both values as text, from a little before the place where they begin to differ. */
+function sides(before: ExactJson | undefined, after: ExactJson | undefined): string[] {
+  const texts = [before, after].map((value) => (value === undefined ? '' : stringify(ordered(value))));
+  const [one = '', other = ''] = texts;
+  let from = 0;
+  while (from < one.length && one[from] === other[from]) from++;
+  const start = Math.max(...texts.map(({ length }) => length)) > shown ? Math.max(from - lead, 0) : 0;
+  return texts.map((text) => (text === '' ? '' : oneLine(start > 0 ? `…${text.slice(start)}` : text, shown)));
+}
+
+/** With the members of objects by their names: a file and the database order them each in its own way. */
+function ordered(value: ExactJson): ExactJson {
+  if (Array.isArray(value)) return value.map(ordered);
+  if (typeof value !== 'object' || value === null || value instanceof JsonText) return value;
+  const names = Object.keys(value).sort();
+  return Object.fromEntries(names.map((name) => [name, ordered(value[name] ?? null)]));
 }

@@ -1,18 +1,22 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { type Coming, comingSlots } from '../../../supabase/client/coming.js';
+import { exactDocument, exactJson } from '../../../supabase/client/json-text.js';
 import type { OpsPort } from '../../../supabase/client/port.js';
 import { type Simulation, simulate } from '../../../supabase/client/simulation.js';
 import { policyKeys } from '../../../supabase/client/terms.js';
-import { ago, Document, readJson } from '../arguments.js';
+import { ago } from '../arguments.js';
 import type { Bind } from '../command.js';
+import { usageError } from '../context.js';
+import { eventForm, problemsWithPaths, TimedEvent } from '../given-events.js';
 import { type Output, table } from '../output.js';
+import { readPolicyJson } from '../policy-json.js';
 import { applied, keysOf, type Policies, Recipe, readLive } from '../policy-sources.js';
 import { startProgress } from '../progress.js';
 import { relativeTime } from '../times.js';
 
 type Options = { since: Date; until?: Date; events?: string };
-const Drafts = z.partialRecord(z.enum(policyKeys), z.json());
+const Drafts = z.partialRecord(z.enum(policyKeys), exactJson);
 const right = (name: string) => ({ name, align: 'right' as const });
 
 export function addSimulate(policy: Command, bind: Bind): void {
@@ -28,7 +32,7 @@ export function addSimulate(policy: Command, bind: Bind): void {
     .option('--events <json>', 'these events instead of stored ones: a list, @file, or - for stdin')
     .action(
       bind(async ({ out, connect }, draft: string | undefined, { since, until, events }: Options) => {
-        const given = events && z.array(Document).parse(await readJson(events, 'the events'));
+        const given = events === undefined ? undefined : await readEvents(events);
         const { port } = await connect();
         const drafts = draft === undefined ? {} : await readDrafts(draft, port);
         const progress = startProgress(out, 'events');
@@ -47,10 +51,16 @@ export function addSimulate(policy: Command, bind: Bind): void {
     );
 }
 
+async function readEvents(given: string): Promise<z.infer<typeof TimedEvent>[]> {
+  const { data, error } = z.array(TimedEvent).safeParse(await readPolicyJson(given, 'the events'));
+  if (error) throw usageError(`the events: ${problemsWithPaths(error)}`, eventForm);
+  return data;
+}
+
 /** A bare matrix is the draft that people have most often; a recipe is what it would make of the live policies. */
 async function readDrafts(given: string, port: OpsPort): Promise<Policies> {
   const isPath = !/^[[{@-]/.test(given);
-  const draft = Document.parse(await readJson(isPath ? `@${given}` : given, 'the draft'));
+  const draft = exactDocument.parse(await readPolicyJson(isPath ? `@${given}` : given, 'the draft'));
   const recipe = Recipe.safeParse(draft);
   if (!recipe.success) return 'patterns' in draft ? { reaction_matrix: draft } : Drafts.parse(draft);
   const source = { merges: true, ...recipe.data };
@@ -89,14 +99,17 @@ function patternLines(live: Side, draft: Side, { paint }: Output): string {
   return table(['pattern', ...columns], rows, paint);
 }
 
+/** What a list costs that only a result will tell is not known before. */
+const least = ({ open_lists }: Side) => (open_lists > 0 ? 'at least ' : '');
+
 function outcomeLines(live: Side, draft: Side, { paint }: Output): string {
   const row = (name: string, side: Side) => [
     name,
     side.proposals,
     side.auto_approved,
     side.waiting,
-    `$${side.usd.toFixed(2)}`,
-    side.tokens.toLocaleString('en'),
+    `${least(side)}$${side.usd.toFixed(2)}`,
+    `${least(side)}${side.tokens.toLocaleString('en')}`,
   ];
   const columns = ['proposals', 'by themselves', 'for a person', 'cost at reserves', 'tokens'].map(right);
   return table(['policy', ...columns], [row('live', live), row('draft', draft)], paint);
@@ -104,9 +117,9 @@ function outcomeLines(live: Side, draft: Side, { paint }: Output): string {
 
 function comingLines(coming: Coming[], { paint, now }: Output): string {
   if (coming.length === 0) return '';
-  const rows = coming.map(({ schedule_id, event_type, slots, fires }) => [
+  const rows = coming.map(({ schedule_id, event_type, slots, problem, fires }) => [
     schedule_id,
-    slots.map((slot) => relativeTime(slot, now())).join(', ') || 'never',
+    problem ?? (slots.map((slot) => relativeTime(slot, now())).join(', ') || 'never'),
     event_type,
     fires.join(', ') || 'nothing',
   ]);

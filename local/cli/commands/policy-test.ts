@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
@@ -6,15 +5,17 @@ import type { OpsPort } from '../../../supabase/client/port.js';
 import type { Bind } from '../command.js';
 import { usageError } from '../context.js';
 import { exitCodes } from '../exit-codes.js';
+import { isDirectory, pathOf } from '../files.js';
+import { eventForm, GivenEvent, problemsWithPaths } from '../given-events.js';
 import { table } from '../output.js';
-import { type Policies, readJsonFile, readSource } from '../policy-sources.js';
+import { readPolicyFile } from '../policy-json.js';
+import { type Policies, readSource } from '../policy-sources.js';
 
 /** An event, and what each pattern is to say about it: `fired`, or an outcome with its clause such as `unmatched:where`. */
 export const Fixtures = z.array(
   z.strictObject({
     name: z.string(),
-    /** `{type, source?, trust?, data?}`, as for `ops_simulate`. */
-    event: z.partialRecord(z.enum(['type', 'source', 'trust', 'data']), z.json()),
+    event: GivenEvent,
     /** Patterns that are not named must not fire. */
     expect: z.record(z.string(), z.string()),
   }),
@@ -52,16 +53,17 @@ export function addTest(policy: Command, bind: Bind): void {
     );
 }
 
+const fixtureForm = `A fixture is {"name": …, "event": {…}, "expect": {"<pattern>": "fired"}}, in a list. ${eventForm}`;
+
+/** Throws a usage error for a file without fixtures, and for an event that could not be. */
 export async function readFixtures(path: string): Promise<{ fixtures: Fixture[]; drafts: Policies }> {
-  const isDirectory = (await stat(path).catch(() => undefined))?.isDirectory() === true;
-  const file = isDirectory ? join(path, 'fixtures.json') : path;
-  const { data: fixtures, error } = Fixtures.safeParse(await readJsonFile(file));
-  if (error)
-    throw usageError(
-      `${file} holds no fixtures: ${z.prettifyError(error)}`,
-      'A fixture is {"name": …, "event": {"type": …}, "expect": {"<pattern>": "fired"}}, in a list.',
-    );
-  return { fixtures, drafts: isDirectory ? (await readSource(path)).policies : {} };
+  const hasPolicies = await isDirectory(pathOf(path));
+  const file = hasPolicies ? join(path, 'fixtures.json') : path;
+  const { data: fixtures, error } = Fixtures.safeParse(await readPolicyFile(file));
+  if (error) throw usageError(`${file} holds no fixtures: ${problemsWithPaths(error)}`, fixtureForm);
+  // Green without a trial would say what nobody has looked at.
+  if (fixtures.length === 0) throw usageError(`${file} holds no fixtures: the list is empty`, fixtureForm);
+  return { fixtures, drafts: hasPolicies ? (await readSource(path)).policies : {} };
 }
 
 /** Each event by itself: cooldowns and limits of one fixture say nothing about the next. */

@@ -1,11 +1,12 @@
 import { Argument, type Command } from 'commander';
-import { z } from 'zod';
+import { stringify } from '../../../supabase/client/json-text.js';
 import { rollbackPolicyOrAlarm, setPolicyOrAlarm } from '../../../supabase/client/policy.js';
 import { policyKeys } from '../../../supabase/client/terms.js';
-import { readJson, wholeNumber } from '../arguments.js';
+import { wholeNumber } from '../arguments.js';
 import type { AddCommand, Bind } from '../command.js';
 import { exitCodes } from '../exit-codes.js';
 import { table } from '../output.js';
+import { readPolicyJson } from '../policy-json.js';
 import { relativeTime } from '../times.js';
 import { addDiff } from './policy-diff.js';
 import { addApply, addExport } from './policy-files.js';
@@ -40,7 +41,7 @@ function addGet(policy: Command, bind: Bind): void {
         const { port } = await connect();
         const policy = await port.getPolicy({ key });
         out.note(`${key}, version ${policy.version}, ${relativeTime(policy.updated_at, out.now())}`);
-        out.show(policy, () => JSON.stringify(policy.value, null, 2));
+        out.show(policy, () => stringify(policy.value, 2));
       }),
     );
 }
@@ -54,7 +55,7 @@ function addSet(policy: Command, bind: Bind): void {
     .option('--reason <text>', 'why; kept in the policy history')
     .action(
       bind(async ({ out, connect }, name: string, given: string, { reason }: { reason?: string }) => {
-        const value = z.json().parse(await readJson(given, 'the value'));
+        const value = await readPolicyJson(given, 'the value');
         const { port } = await connect();
         const policy = await setPolicyOrAlarm(port, { key: name, value, reason });
         out.show(policy, () => `${policy.key} is at version ${policy.version}`);
@@ -70,7 +71,7 @@ function addValidate(policy: Command, bind: Bind): void {
     .argument('<value>', valueHelp)
     .action(
       bind(async ({ out, connect }, name: string, given: string) => {
-        const value = z.json().parse(await readJson(given, 'the value'));
+        const value = await readPolicyJson(given, 'the value');
         const { port } = await connect();
         const problems = await port.validatePolicy({ key: name, value });
         const ok = problems.every(({ severity }) => severity !== 'error');

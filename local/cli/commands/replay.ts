@@ -29,16 +29,13 @@ async function replay(
   pattern: string | undefined,
   progress: Progress,
 ): Promise<number> {
-  let reopened = 0;
-  let from: string | null = since.toISOString();
-  while (from !== null) {
-    const page: Awaited<ReturnType<OpsPort['replayEvents']>> = await port.replayEvents({
-      since: from,
-      pattern,
-    });
-    reopened += page.reopened;
+  const asked = { since: since.toISOString(), pattern };
+  let page = await port.replayEvents(asked);
+  let reopened = page.reopened;
+  while (page.more && page.cursor !== null) {
     progress.to(reopened, reopened);
-    from = page.more ? page.until : null;
+    page = await port.replayEvents({ ...asked, cursor: page.cursor });
+    reopened += page.reopened;
   }
   return reopened;
 }

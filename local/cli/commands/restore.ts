@@ -1,10 +1,10 @@
 import { stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { schemaVersion } from '../../../supabase/client/terms.js';
 import { requireSql } from '../../database.js';
-import { callingDirectory } from '../../env.js';
 import type { AddCommand } from '../command.js';
 import { usageError } from '../context.js';
 import { exitCodes } from '../exit-codes.js';
+import { pathOf } from '../files.js';
 import { startProgress } from '../progress.js';
 import { bringUpToDate } from './migrate.js';
 
@@ -22,7 +22,7 @@ export const addRestore: AddCommand = (program, bind) => {
     .action(
       bind(async (context, name: string, { intoEmpty = false }: Options) => {
         const { out, connect } = context;
-        const file = resolve(callingDirectory(), name);
+        const file = pathOf(name);
         const { size } = await stat(file).catch(() => {
           throw usageError(`there is no file ${name}`, 'The path is relative to the directory you are in.');
         });
@@ -31,7 +31,8 @@ export const addRestore: AddCommand = (program, bind) => {
         out.note(`restoring into ${chosen.label}`);
         const { requireRestorable, restoreBackup } = await import('../../backup/restore.js');
         // Before the schema is touched: a database that has work in it is not brought up to date in passing.
-        await requireRestorable({ config: chosen.config, file });
+        const making = intoEmpty ? { making: schemaVersion } : {};
+        await requireRestorable({ config: chosen.config, file, ...making });
         if (intoEmpty) await bringUpToDate(context, chosen, { seed: false });
         const progress = startProgress(out, 'bytes');
         const onBytes = (done: number): void => progress.to(done, size);

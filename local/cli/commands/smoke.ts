@@ -1,8 +1,9 @@
+import type { Check } from '../../smoke/smoke.js';
 import { positiveNumber } from '../arguments.js';
 import type { AddCommand } from '../command.js';
 import { usageError } from '../context.js';
 import { exitCodes } from '../exit-codes.js';
-import { table } from '../output.js';
+import { type Output, table } from '../output.js';
 
 const defaultWaitSeconds = 30;
 
@@ -30,22 +31,23 @@ export const addSmoke: AddCommand = (program, bind) => {
         const { smoke } = await import('../../smoke/smoke.js');
         const checks = await smoke({ ask: askAt(address), key, waitMs: wait * 1_000 });
         const ok = checks.every(({ result }) => result === 'ok');
-        out.show({ ok, url: address.origin, checks }, () =>
-          table(
-            ['check', 'result', { name: 'ms', align: 'right' }, 'detail'],
-            checks.map(({ check, result, took_ms, detail }) => [
-              check,
-              out.paint(result === 'ok' ? 'green' : result === 'failed' ? 'red' : 'dim', result),
-              took_ms,
-              detail,
-            ]),
-            out.paint,
-          ),
-        );
+        out.show({ ok, url: address.origin, checks }, () => renderChecks(checks, out));
         return ok ? exitCodes.ok : exitCodes.failed;
       }),
     );
 };
+
+const colours = { ok: 'green', failed: 'red', skipped: 'dim' } as const;
+
+function renderChecks(checks: Check[], { paint }: Output): string {
+  const rows = checks.map(({ check, result, took_ms, detail }) => [
+    check,
+    paint(colours[result], result),
+    took_ms,
+    detail,
+  ]);
+  return table(['check', 'result', { name: 'ms', align: 'right' }, 'detail'], rows, paint);
+}
 
 function addressOf(given: string): URL {
   const url = URL.canParse(given) ? new URL(given) : undefined;

@@ -26,14 +26,14 @@ export const addStatus: AddCommand = (program, bind) => {
     );
 };
 
-/** Proposals that are listed one by one; the count beside them is complete. */
+/** Proposals that are listed one by one, those that expire first; how many more there are is said below them. */
 const listed = 20;
 
 async function showStatus(port: OpsPort, out: Output): Promise<void> {
   const [status, health, waiting] = await Promise.all([
     port.status(),
     port.health(),
-    port.listProposals({ status: 'pending', limit: listed }),
+    port.listWaiting({ limit: listed }),
   ]);
   const waiting_proposals = waiting.map(({ template: _, ...proposal }) => proposal);
   out.show({ health, ...status, waiting_proposals }, () => renderStatus({ status, health, waiting }, out));

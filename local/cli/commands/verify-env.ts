@@ -15,12 +15,12 @@ export const addVerifyEnv: AddCommand = (program, bind) => {
     .command('verify-env')
     .alias('check-env')
     .description('check every environment variable and show what applies')
-    .action(bind(async ({ out }) => verify(out)));
+    .action(bind(async ({ out, variables }) => verify(out, variables)));
 };
 
-function verify(out: Output): ExitCode {
-  const problems = findProblems();
-  const variables = listVariables(problems);
+function verify(out: Output, given: NodeJS.ProcessEnv): ExitCode {
+  const problems = findProblems(given);
+  const variables = listVariables(given, problems);
   out.show({ ok: problems.length === 0, problems, variables }, () => {
     const rows = variables.map(({ name, set, value }) => [name, set ? 'set' : 'default', value]);
     return table(['variable', 'from', 'value'], rows, out.paint);
@@ -35,8 +35,8 @@ function verify(out: Output): ExitCode {
   return exitCodes.usage;
 }
 
-function listVariables(problems: string[]): Variable[] {
-  const found = collectVariables();
+function listVariables(given: NodeJS.ProcessEnv, problems: string[]): Variable[] {
+  const found = collectVariables({ variables: given });
   const defaults: Record<string, unknown> = Environment.parse({});
   return Object.keys(Environment.shape).map((name) => {
     const set = name in found;
@@ -47,9 +47,9 @@ function listVariables(problems: string[]): Variable[] {
   });
 }
 
-function findProblems(): string[] {
+function findProblems(variables: NodeJS.ProcessEnv): string[] {
   try {
-    readEnvironment();
+    readEnvironment({ variables });
     return [];
   } catch (error) {
     if (error instanceof OpsError && Array.isArray(error.detail)) return error.detail.map(String);
