@@ -118,6 +118,17 @@ describe('GET /api/ops/metrics', () => {
     expect((await reading('ops_steps_queued', { executor: 'noop' })) ?? 0).toBe(queued);
   });
 
+  it('tells the age of a key to the second', async () => {
+    const { db } = doors;
+    await doors.key('aged', 'viewer');
+    await db.sql(
+      "update ops_api_keys set created_at = ops_clock() - interval '1 hour 3 minutes' where label = 'aged'",
+    );
+    const age = (await reading('ops_key_age_seconds', { key: 'aged' })) ?? 0;
+    expect(age).toBeGreaterThanOrEqual(3_780);
+    expect(age).toBeLessThan(3_840);
+  });
+
   it('counts what the server counts: claims, events, dead letters', async () => {
     const { db } = doors;
     const { claims } = await db.one('select count(*)::int as claims from ops_action_runs');

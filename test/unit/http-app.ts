@@ -109,6 +109,7 @@ const ordinaryAnswers = {
   health: () => health,
   status: () => ({ events: {} }),
   listProposals: () => [],
+  listWaiting: () => [],
   listDeadLetters: () => [],
   radarTop: () => [],
   emitEvents: ({ events }: { events: unknown[] }) =>

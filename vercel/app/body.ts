@@ -7,12 +7,13 @@
  * rebuilt with own members only, so a key named `__proto__` is a member and touches no prototype.
  */
 import { OpsError } from '../../supabase/client/errors.js';
+import { endOfString } from '../../supabase/client/json-text.js';
 import { Refusal } from './problem.js';
 
 export type BodyLimits = { maxBytes: number; maxKeys: number };
 
 /** Nesting that any honest payload stays far below; it also bounds every recursion over a body. */
-export const maxDepth = 100;
+const maxDepth = 100;
 /** Keys of one body at the default size: more than a full bulk of events has. */
 export const defaultMaxKeys = 100_000;
 
@@ -114,13 +115,6 @@ export function measure(text: string): { depth: number; keys: number } {
     else if (char === '}' || char === ']') level--;
   }
   return { depth, keys };
-}
-
-/** Place of the quote that ends the string which begins at `start`. */
-export function endOfString(text: string, start: number): number {
-  let i = start + 1;
-  while (i < text.length && text[i] !== '"') i += text[i] === '\\' ? 2 : 1;
-  return i;
 }
 
 function clean(value: unknown): unknown {

@@ -46,7 +46,10 @@ function readPage(): Handler {
   return async function readPage(c) {
     const name = c.req.param('file') ?? 'index.html';
     const type = types.get(name);
-    if (type === undefined) throw new OpsError('OPS_012', 'the page has no such file');
+    if (type === undefined)
+      throw new OpsError('OPS_012', 'the page has no such file', {
+        hint: `It has ${[...types.keys()].join(', ')}.`,
+      });
     const text = read.get(name) ?? readFile(fileOf(name), 'utf8');
     read.set(name, text);
     return c.body(await text, 200, { 'Content-Type': type, 'Content-Security-Policy': pagePolicy });

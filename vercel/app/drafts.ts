@@ -5,12 +5,12 @@ import { PolicyProblem, SimulationPage } from '../../supabase/client/schemas/row
 import { simulate } from '../../supabase/client/simulation.js';
 import { policyKeys } from '../../supabase/client/terms.js';
 import { answers, endpoint } from './endpoint.js';
+import { time } from './input.js';
 import { Key } from './policies.js';
 
 /** Below the 15 s that a function of ours may take, with room for the last page. */
 const simulationBudgetMs = 8_000;
 
-const time = z.iso.datetime({ offset: true }).optional();
 const Draft = z.strictObject({ value: z.json() });
 const Judgement = z.object({
   /** Warnings do not stop a policy. */
@@ -21,8 +21,8 @@ const Asked = z.strictObject({
   /** `{policy key: value}`; what is left out is as it is live. */
   drafts: z.partialRecord(z.enum(policyKeys), z.json()).optional(),
   /** Stored events from then on; a day ago by default. */
-  since: time,
-  until: time,
+  since: time.optional(),
+  until: time.optional(),
   /** These events instead of stored ones: `[{type, source?, data?, trust?}]`. */
   events: z.array(z.record(z.string(), z.json())).max(10_000).optional(),
 });

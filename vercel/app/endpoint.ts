@@ -5,7 +5,7 @@
 import type { z } from 'zod';
 import { defaultMaxKeys, readJson, readOptionalJson } from './body.js';
 import type { AppContext, AppDeps, Handler } from './deps.js';
-import { checkInput } from './input.js';
+import { checkAddress, checkInput } from './input.js';
 
 /** An answer that is no error; without a schema it is no JSON, and without a type there is no body. */
 export type Answer = { about: string; schema?: z.ZodType; type?: string };
@@ -62,15 +62,18 @@ async function readInput<P extends Schema, Q extends Schema, B extends Schema>(
   const read = bodyMayBeEmpty ? readOptionalJson : readJson;
   const limits = { maxBytes: env.OPS_MAX_BODY_BYTES, maxKeys: defaultMaxKeys };
   return {
-    params: checkPart(params, c.req.param()),
-    query: checkPart(query, c.req.query()),
-    body: checkPart(body, body === undefined ? undefined : await read(c.req.raw, limits)),
+    params: checkPart(params, c.req.param(), checkAddress),
+    query: checkPart(query, c.req.query(), checkAddress),
+    body: checkPart(body, body === undefined ? undefined : await read(c.req.raw, limits), checkInput),
   };
 }
 
 /** What has no schema is not looked at: a stray query on a route without one harms nobody. */
-const checkPart = <S extends Schema>(schema: S | undefined, given: unknown): Parsed<S> =>
-  (schema === undefined ? undefined : checkInput(schema, given)) as Parsed<S>;
+const checkPart = <S extends Schema, G>(
+  schema: S | undefined,
+  given: G,
+  check: (schema: z.ZodType, given: G) => unknown,
+): Parsed<S> => (schema === undefined ? undefined : check(schema, given)) as Parsed<S>;
 
 /** An answer in JSON. */
 export const answers = (about: string, schema: z.ZodType): Answer => ({ about, schema });

@@ -3,8 +3,8 @@
  * goes to the database in the words it came in. Whatever reads it there by SQL sees each digit; what reads it as a
  * JavaScript number still rounds, so an id is better sent as text.
  */
-import { JsonText } from '../../supabase/client/json-text.js';
-import { endOfString, hasUnstorable } from './body.js';
+import { endOfString, JsonText, numbersIn } from '../../supabase/client/json-text.js';
+import { hasUnstorable } from './body.js';
 
 /**
  * Longer ones, and those with an exponent, are rounded as ever: of `1e-16000` PostgreSQL would write out every zero,
@@ -17,23 +17,9 @@ const exactDigits = 15;
 /** The words of a valid JSON text, if something in it would be rounded and it can be stored as it stands. */
 export function exactText(text: string): JsonText | undefined {
   if (!/[\d.]{16}/.test(text) || hasUnstorable(text)) return undefined;
-  const numbers = [...numbersOf(text)];
+  const numbers = Array.from(numbersIn(text), ({ number }) => number);
   const rounds = numbers.some((number) => number.replace(/^-?0*\.?0*|\./g, '').length > exactDigits);
   return rounds && numbers.every((number) => storable.test(number)) ? new JsonText(text) : undefined;
-}
-
-function* numbersOf(text: string): Generator<string> {
-  const number = /[-+.\deE]+/y;
-  for (let i = 0; i < text.length; i++) {
-    const char = text[i] ?? '';
-    if (char === '"') i = endOfString(text, i);
-    else if (char === '-' || (char >= '0' && char <= '9')) {
-      number.lastIndex = i;
-      const [found = char] = number.exec(text) ?? [];
-      yield found;
-      i += found.length - 1;
-    }
-  }
 }
 
 /** The members of an object, or the items of a list, in their own words. The text is one of the two, and valid. */

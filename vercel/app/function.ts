@@ -6,6 +6,7 @@ import pino from 'pino';
 import { parseConnection } from '../../supabase/client/connection.js';
 import { createErrorReports } from '../../supabase/client/error-reports.js';
 import { OpsError } from '../../supabase/client/errors.js';
+import { readExactly } from '../../supabase/client/exact-policies.js';
 import { openDatabase } from '../../supabase/client/pg.js';
 import { createPort, type OpsPort } from '../../supabase/client/port.js';
 import { parseProject } from '../../supabase/client/project.js';
@@ -70,7 +71,7 @@ const clientAddress = (request: Request): string | undefined =>
 /** Without a database the app still lives: `health` answers, everything else says what is missing. */
 function openPort(env: ControlEnv): OpsPort {
   if (env.DATABASE_URL !== undefined)
-    return openDatabase({ ...parseConnection(env.DATABASE_URL).config, ...poolConfig }).port;
+    return readExactly(openDatabase({ ...parseConnection(env.DATABASE_URL).config, ...poolConfig })).port;
   const { SUPABASE_URL, SUPABASE_SERVICE_ROLE_KEY } = env;
   if (SUPABASE_URL !== undefined || SUPABASE_SERVICE_ROLE_KEY !== undefined)
     return openSupabase(parseProject(SUPABASE_URL, SUPABASE_SERVICE_ROLE_KEY)).port;

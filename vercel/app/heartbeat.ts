@@ -43,7 +43,7 @@ const beatSource = (c: AppContext): string =>
   (c.req.header('user-agent') ?? '').startsWith('vercel-cron/') ? 'vercel' : 'http';
 
 /** The error that a beat as a whole comes down to; undefined when at least one phase worked. */
-export function wholeFailure({ failures, phases }: Beat): OpsError | undefined {
+function wholeFailure({ failures, phases }: Beat): OpsError | undefined {
   const away = failures.find(({ phase, code }) => phase === 'round' && code === 'OPS_001');
   if (away !== undefined) return new OpsError('OPS_001', away.message);
   const allFailed = failures.length > 0 && failures.length >= phases;

@@ -4,7 +4,7 @@
  */
 
 /** Longest that a revoked key or an ended session still opens on another instance. */
-export const keptMs = 30_000;
+const keptMs = 30_000;
 
 type Holder = { lives_seconds: number | null };
 type Kept<T> = { holder: T; until: number };

@@ -12,6 +12,24 @@ export function checkInput<T>(schema: z.ZodType<T>, input: unknown): T {
   });
 }
 
+/**
+ * What stands in an address, its path or its query. PostgreSQL's text has every character but U+0000 (manual, 8.3), so
+ * a text with one is refused here, in our words. Throws `OPS_011` as `checkInput` does.
+ */
+export function checkAddress<T>(schema: z.ZodType<T>, given: Record<string, string>): T {
+  const broken = Object.keys(given).filter((name) => given[name]?.includes('\0'));
+  if (broken.length === 0) return checkInput(schema, given);
+  throw new OpsError('OPS_011', 'the address holds the character U+0000', {
+    hint: 'Take %00 out of what `errors` points at and send it again.',
+    detail: broken.map((name) => ({ path: [name], message: 'holds U+0000, which no text has' })),
+  });
+}
+
+/** A time that the database can tell too: from the year 1 on, and no zone beyond 15:59 (PostgreSQL manual, B.4 and 8.5). */
+export const time = z.iso
+  .datetime({ offset: true })
+  .refine((text) => !/^0000|[+-](1[6-9]|2\d):\d\d$/.test(text), 'is no time that the database can tell');
+
 export const Id = z.strictObject({ id: z.uuid() });
 /** A member that names who acts is refused, so that nobody believes it was heard. */
 export const fromKey = z
@@ -29,7 +47,7 @@ export const cursor = z.string().max(200).optional();
 
 /** The query of a list by time: its own filters, `limit`, and `before`, the `next_before` of the page before. */
 export const pageOf = <F extends z.core.$ZodLooseShape>(filters: F) =>
-  z.strictObject({ ...filters, limit, before: z.iso.datetime({ offset: true }).optional() });
+  z.strictObject({ ...filters, limit, before: time.optional() });
 
 /** The cursor of the next page by time, or null when this page was not full. */
 export function nextBefore(rows: { created_at: string }[], most: number): string | null {

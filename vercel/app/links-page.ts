@@ -5,6 +5,7 @@
  */
 import { html } from 'hono/html';
 import type { LinkLook, LinkUse } from '../../supabase/client/schemas/rows.js';
+import { isDryRun } from './shown-template.js';
 
 type Html = ReturnType<typeof html>;
 
@@ -39,6 +40,7 @@ export function askPage(look: LinkLook): Html {
     html`<h2>${word} this proposal? <span class="pill">risk ${look.risk ?? 'unknown'}</span></h2>
       <p><strong>${visible(look.title ?? 'without title')}</strong></p>
       <p class="meta">${visible(look.reason ?? '')}</p>
+      ${isDryRun(look.template) ? html`<p class="note">A dry run: it goes through every state, and no executor is called.</p>` : ''}
       <ol class="steps">${stepsOf(look.template).map(step)}</ol>
       <form method="post">
         <label for="reason">Reason <span class="quiet">(kept with the proposal, may be empty)</span></label>

@@ -3,14 +3,13 @@ import { z } from 'zod';
 import { DeadLetter, Health, ProposalRow, RadarSignal, Status } from '../../supabase/client/schemas/rows.js';
 import { answers, endpoint } from './endpoint.js';
 import { environmentName } from './env.js';
+import { isDryRun, ShownStep, shownSteps } from './shown-template.js';
 import { version } from './version.js';
 
 /** Rows of each list on the page; the counts beside them are complete. */
 const shown = 20;
 /** Signals of the demand radar on the page. */
 const shownSignals = 8;
-/** Characters of one step's parameters; the page says how many are left out. */
-const shownParams = 2_000;
 
 const Overview = z.object({
   at: z.string(),
@@ -20,8 +19,9 @@ const Overview = z.object({
   status: Status,
   proposals: z.array(
     ProposalRow.omit({ template: true }).extend({
-      /** `params` as text; of long ones the beginning. */
-      steps: z.array(z.object({ kind: z.string(), executor: z.string().optional(), params: z.string() })),
+      /** Its steps go through every state and no executor is called. */
+      dry_run: z.boolean(),
+      steps: z.array(ShownStep),
     }),
   ),
   dead_letters: z.array(DeadLetter.omit({ params: true })),
@@ -29,45 +29,25 @@ const Overview = z.object({
 });
 
 export const showOverview = endpoint(
-  { summary: 'All that the page shows', answers: { 200: answers('The latest of each list.', Overview) } },
+  {
+    summary: 'All that the page shows',
+    answers: { 200: answers('The head of each list: of proposals, what expires first.', Overview) },
+  },
   async (c, _, { port, env, now }) => {
-    const [health, status, pending, voting, deadLetters, radar] = await Promise.all([
+    const [health, status, waiting, deadLetters, radar] = await Promise.all([
       port.health(),
       port.status(),
-      port.listProposals({ status: 'pending', limit: shown }),
-      port.listProposals({ status: 'voting', limit: shown }),
+      port.listWaiting({ limit: shown }),
       port.listDeadLetters({ state: 'open', limit: shown }),
       port.radarTop({ count: shownSignals }),
     ]);
-    const proposals = [...pending, ...voting].map(({ template, ...row }) => ({
+    const proposals = waiting.map(({ template, ...row }) => ({
       ...row,
-      steps: stepsOf(template),
+      dry_run: isDryRun(template),
+      steps: shownSteps(template),
     }));
     const letters = deadLetters.map(({ params: _, ...letter }) => letter);
     const about = { at: now().toISOString(), environment: environmentName(env), version };
     return c.json({ ...about, health, status, proposals, dead_letters: letters, radar });
   },
 );
-
-const Template = z.object({
-  steps: z.array(
-    z.object({ kind: z.string(), executor: z.string().optional(), params: z.json().optional() }),
-  ),
-});
-
-/** What a template would run, for a person to read. A template of another form shows none; the gates refuse it. */
-function stepsOf(template: unknown) {
-  const parsed = Template.safeParse(template);
-  if (!parsed.success) return [];
-  return parsed.data.steps.map(({ kind, executor, params }) => ({
-    kind,
-    executor,
-    params: paramsText(params),
-  }));
-}
-
-function paramsText(params: unknown): string {
-  const text = JSON.stringify(params ?? {});
-  const hidden = text.length - shownParams;
-  return hidden > 0 ? `${text.slice(0, shownParams)} ... and ${hidden} more characters` : text;
-}

@@ -33,19 +33,9 @@ export type Rates = {
 
 type Deps = Pick<AppDeps, 'port' | 'env' | 'log' | 'now' | 'clientAddress'>;
 
-export function createRates({ port, env, log, now, clientAddress }: Deps): Rates {
-  /** Over the limit until then: needs no further question. */
-  const over = new Map<string, number>();
-  const take = async (bucket: string, limit: number, what: string): Promise<void> => {
-    const at = now().getTime();
-    const until = over.get(bucket) ?? 0;
-    if (at < until) throw tooMany(what, Math.ceil((until - at) / 1_000));
-    const verdict = await port.takeRate({ bucket, limit, windowSeconds }, { deadlineMs: countDeadlineMs });
-    if (verdict.allowed) return void over.delete(bucket);
-    if (over.size >= mostRemembered) over.clear();
-    over.set(bucket, at + verdict.retry_after_seconds * 1_000);
-    throw tooMany(what, verdict.retry_after_seconds);
-  };
+export function createRates(deps: Deps): Rates {
+  const { port, env, log, clientAddress } = deps;
+  const take = bucketTaker(deps);
   return {
     async countWrongKey(c) {
       const bucket = `auth:${clientDigest(clientAddress?.(c.req.raw, c.env))}`;
@@ -72,8 +62,24 @@ export function createRates({ port, env, log, now, clientAddress }: Deps): Rates
   };
 }
 
+/** Takes one from a bucket; throws 429 once it holds more than `limit` of the last minute. */
+function bucketTaker({ port, now }: Deps) {
+  /** Over the limit until then: needs no further question. */
+  const over = new Map<string, number>();
+  return async function take(bucket: string, limit: number, what: string): Promise<void> {
+    const at = now().getTime();
+    const until = over.get(bucket) ?? 0;
+    if (at < until) throw tooMany(what, Math.ceil((until - at) / 1_000));
+    const verdict = await port.takeRate({ bucket, limit, windowSeconds }, { deadlineMs: countDeadlineMs });
+    if (verdict.allowed) return void over.delete(bucket);
+    if (over.size >= mostRemembered) over.clear();
+    over.set(bucket, at + verdict.retry_after_seconds * 1_000);
+    throw tooMany(what, verdict.retry_after_seconds);
+  };
+}
+
 /** An IPv6 client has a whole /64 to itself, so that is what is counted. Addresses are not kept in the clear. */
-export function clientDigest(address: string | undefined): string {
+function clientDigest(address: string | undefined): string {
   const client = address === undefined ? 'unknown' : isIPv6(address) ? networkOf(address) : address;
   return createHash('sha256').update(client).digest('hex').slice(0, 32);
 }

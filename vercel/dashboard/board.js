@@ -69,11 +69,14 @@ function showFlow(status) {
     title: stage[0].toUpperCase() + stage.slice(1),
     counts: status[stage],
   }));
+  if (Object.keys(status.dry_runs).length > 0)
+    stages.push({ title: 'Dry run steps', counts: status.dry_runs });
   draw.drawList(byId('flow'), stages, ({ title }) => title, draw.drawStage);
 }
 
 function showProposals({ proposals, health }) {
   byId('proposals-count').textContent = proposals.length > 0 ? draw.number(health.pending_proposals) : '';
+  byId('proposals-more').textContent = draw.more(health.pending_proposals - proposals.length);
   byId('proposals-none').hidden = proposals.length > 0;
   draw.drawList(byId('proposals'), proposals, ({ id }) => id, drawProposal);
 }
@@ -89,8 +92,15 @@ function drawProposal(proposal) {
       { class: 'top' },
       make('strong', {}, title),
       proposal.risk === null ? '' : draw.pill(proposal.risk),
+      proposal.dry_run ? draw.pill('dry run') : '',
     ),
-    make('p', { class: 'meta' }, `from ${origin}, `, draw.moment(proposal.created_at)),
+    make(
+      'p',
+      { class: 'meta' },
+      `from ${origin}, `,
+      draw.moment(proposal.created_at),
+      ...(proposal.expires_at === null ? [] : [', expires ', draw.moment(proposal.expires_at)]),
+    ),
     make('p', {}, proposal.reason ?? ''),
     make(
       'div',
@@ -122,6 +132,7 @@ const whyButton = (id, title) =>
 
 function showDeadLetters({ dead_letters: letters, health }) {
   byId('letters-count').textContent = letters.length > 0 ? draw.number(health.open_dead_letters) : '';
+  byId('letters-more').textContent = draw.more(health.open_dead_letters - letters.length);
   byId('letters-none').hidden = letters.length > 0;
   draw.drawList(byId('letters'), letters, ({ id }) => id, drawDeadLetter);
 }

@@ -3,8 +3,12 @@
  * reorder text are written out, so that what a person approves is what they read.
  */
 
-/** Controls, format characters (bidi, zero width) and line separators; tab and newline stay. */
-const unseen = /(?![\t\n])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+/**
+ * Controls, format characters (bidi, zero width) and line separators; tab and newline stay, and what joins two pictures
+ * into one (UTS #51, emoji ZWJ sequences), which hides nothing.
+ */
+const unseen =
+  /(?![\t\n]|(?<=\p{Extended_Pictographic}[\u{FE0F}\u{1F3FB}-\u{1F3FF}]?)\u200D\p{Extended_Pictographic})[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 export const visible = (text) =>
   String(text ?? '').replace(
     unseen,
@@ -93,6 +97,9 @@ export const toneOf = (word) => Object.keys(tones).find((tone) => tones[tone].in
 
 export const words = (name) => visible(name).replaceAll('_', ' ');
 export const number = (n) => Number(n).toLocaleString('en');
+/** What a list does not show of all that there is. */
+export const more = (n) => (n > 0 ? `and ${number(n)} more` : '');
+export const moreWait = (n) => `${number(n)} more ${n === 1 ? 'waits' : 'wait'}.`;
 
 /** One stage of the loop: a bar of its statuses, and the figures in words. */
 export function drawStage({ title, counts }) {
@@ -133,15 +140,18 @@ export const moment = (iso) =>
     new Date(iso).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' }),
   );
 
-export const pill = (word) => make('span', { class: `pill tone-${toneOf(word)}` }, words(word));
+export const pill = (word, tone = word) => make('span', { class: `pill tone-${toneOf(tone)}` }, words(word));
 
-export const drawStep = ({ kind, executor, params }) =>
+/** All that an approval would hold for. */
+export const drawStep = ({ key, kind, executor, params, terms }) =>
   make(
     'li',
     {},
     make('strong', {}, kind),
     executor && executor !== kind ? ` on ${visible(executor)}` : '',
+    make('span', { class: 'quiet' }, ` ${visible(key)}`),
     make('code', {}, params),
+    make('ul', { class: 'terms' }, ...terms.map((term) => make('li', {}, term))),
   );
 
 export function drawTrace(node) {

@@ -3,7 +3,7 @@
  * `…_SECRET_PREVIOUS` and `…_SCHEME`. The source `my-shop` is `MY_SHOP` in them.
  */
 
-export const webhookSchemes = ['github', 'stripe', 'standard', 'alertmanager', 'bearer'] as const;
+const webhookSchemes = ['github', 'stripe', 'standard', 'alertmanager', 'bearer'] as const;
 export type WebhookScheme = (typeof webhookSchemes)[number];
 /** By the variable's name. What is not set is not there. */
 export type WebhookVariables = Readonly<Record<string, string>>;
