@@ -41,7 +41,6 @@ async function endedBy(child: ChildProcess, signal: NodeJS.Signals) {
   child.kill(signal);
   await until(() => child.exitCode !== null || child.signalCode !== null, {
     what: `the worker ends after ${signal}`,
-    deadlineMs: 20_000,
   });
   return { code: child.exitCode, ms: performance.now() - start };
 }
@@ -51,14 +50,13 @@ const inTime = { code: 0, ms: expect.toSatisfy((ms: number) => ms <= limitMs, `a
 const effects = (count: number) =>
   until(() => scene.traces().filter(({ what }) => what === 'effect').length === count, {
     what: `${count} steps have had their effect`,
-    deadlineMs: 20_000,
   });
 
 /** The process that a step with `next: 'leave'` leaves in a session of its own. */
 async function grandchild(): Promise<number> {
   const isIt = ({ what }: { what: string }) => what === 'grandchild';
   const found = () => scene.traces().find(isIt);
-  const { pid } = await until(found, { what: 'the grandchild runs', deadlineMs: 20_000 });
+  const { pid } = await until(found, { what: 'the grandchild runs' });
   onTestFinished(() => void (isAlive(pid) && process.kill(pid, 'SIGKILL')));
   return pid;
 }
@@ -141,7 +139,6 @@ describe('TERM', () => {
     const { term, read } = startWorkerCli({ env: { DATABASE_URL: url } });
     await until(() => read().stderr.includes('database.away'), {
       what: 'the worker waits',
-      deadlineMs: 20_000,
     });
     expect(await term(), read().stderr).toEqual(inTime);
     expect(read().stderr).toContain('worker.stopped');
@@ -174,7 +171,7 @@ test('a second signal ends a worker that waits for its database at once', async 
   proxy.setWeather({ kind: 'silence' });
   const env = { DATABASE_URL: url, OPS_SHUTDOWN_GRACE_SECONDS: '60' };
   const { child, term } = startWorkerCli({ env });
-  await until(() => proxy.open() > 0, { what: 'the worker connects', deadlineMs: 20_000 });
+  await until(() => proxy.open() > 0, { what: 'the worker connects' });
   child.kill('SIGINT');
   expect(await term()).toMatchObject({ code: expect.toSatisfy((code) => code === 143 || code === 130) });
 });
@@ -187,7 +184,6 @@ describe('HUP', () => {
     const logged = (what: string, times = 1) =>
       until(() => read().stderr.split(what).length > times, {
         what: `the worker logs ${what}`,
-        deadlineMs: 20_000,
       });
     setLevel('info');
     const { child, read, term } = startWorkerCli({ cwd: home });

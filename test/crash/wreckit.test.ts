@@ -57,7 +57,7 @@ test('of two processes that want one repository at once, one works and the other
   const both = [startStep(repository), startStep(repository)];
   const loser = await Promise.race(both.map(({ said }) => said));
   expect(loser).toEqual({ errorClass: 'RepositoryBusy' });
-  await until(() => isHeld(repository), { what: 'the winner works', deadlineMs: 20_000 });
+  await until(() => isHeld(repository), { what: 'the winner works' });
   await writeFile(repository.sign('go-on'), '');
   const ends = await Promise.all(both.map(({ said }) => said));
   expect(ends).toContainEqual({ state: 'awaiting_merge' });
@@ -71,7 +71,7 @@ test.runIf(hasProc)(
   async () => {
     const repository = await holding('killed');
     const first = startStep(repository);
-    await until(() => isHeld(repository), { what: 'the first one works', deadlineMs: 20_000 });
+    await until(() => isHeld(repository), { what: 'the first one works' });
     const orphan = Number(await readFile(repository.sign('started'), 'utf8'));
     first.process.kill('SIGKILL');
     await first.said;

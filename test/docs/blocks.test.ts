@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { createProgram } from '../../local/cli/program.js';
 import { projectRoot } from '../../local/env.js';
 import packageJson from '../../package.json' with { type: 'json' };
-import { createDatabase } from '../support/database.js';
+import { createDatabase, useDatabase } from '../support/database.js';
 
 type Block = { place: string; language: string; text: string };
 
@@ -26,14 +26,37 @@ const withoutComments = (code: string): string => code.replaceAll(/^\s*(--|\*|\/
 const inLanguage = (language: string): Block[] => blocks.filter((block) => block.language === language);
 
 describe('SQL in the pages', () => {
-  test.each(inLanguage('sql'))('at $place runs on a new database', async ({ text }) => {
-    const database = await createDatabase();
-    try {
-      await database.sql(text);
-    } finally {
-      await database.dispose();
-    }
-  });
+  /** What a transaction cannot hold needs a database of its own; what it undoes leaves a new one behind. */
+  const standsAlone =
+    /^\s*(begin|commit|rollback|vacuum|reindex|alter system|create database)\b|concurrently/im;
+  const db = useDatabase();
+
+  test.each(inLanguage('sql').filter(({ text }) => !standsAlone.test(text)))(
+    'at $place runs on a new database',
+    async ({ text }) => {
+      const client = await db.connect();
+      try {
+        await client.query('begin');
+        await client.query(text);
+        await client.query('set constraints all immediate');
+      } finally {
+        await client.query('rollback');
+        await client.end();
+      }
+    },
+  );
+
+  test.each(inLanguage('sql').filter(({ text }) => standsAlone.test(text)))(
+    'at $place runs on a new database of its own',
+    async ({ text }) => {
+      const database = await createDatabase();
+      try {
+        await database.sql(text);
+      } finally {
+        await database.dispose();
+      }
+    },
+  );
 
   test("README's first policy fires on its event", async () => {
     const database = await createDatabase();
@@ -49,7 +72,7 @@ describe('SQL in the pages', () => {
 });
 
 /** `ops-loop policy get` → [policy, get]; of `npm run why -- x` the script. */
-const commands = createProgram(() => {}).commands;
+const commands = (await createProgram()).commands;
 function isCommand([name, next]: string[]): boolean {
   const command = commands.find((known) => known.name() === name || known.aliases().includes(name ?? ''));
   if (command === undefined) return false;

@@ -88,7 +88,7 @@ export async function openRoom(
   const rest = async (): Promise<void> => {
     for (let quiet = 0; quiet < 2; ) {
       expect(await runBeat(port, { source: 'reactive' })).toMatchObject({ ok: true });
-      await until(stepsEnded, { what: `the steps of ${recipe} end`, deadlineMs: 20_000 });
+      await until(stepsEnded, { what: `the steps of ${recipe} end` });
       quiet = (await ask(openWork)) ? 0 : quiet + 1;
     }
   };

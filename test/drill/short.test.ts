@@ -8,7 +8,7 @@ it('a short drill with a fixed seed loses nothing, invents nothing and leaves no
     seed: 20261120,
     durationMs: 5_000,
     everyMs: 500,
-    leaseMs: 2_000,
+    leaseMs: 3_000,
     faults: chooseFaults(names),
     workers: 2,
   });

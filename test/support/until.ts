@@ -5,12 +5,12 @@ const eagerLooks = 20;
 const pollMs = 5;
 
 /**
- * Waits until the condition gives something truthy, and returns it. Past the deadline (default 10 s) it throws an
+ * Waits until the condition gives something truthy, and returns it. Past the deadline (default 30 s) it throws an
  * error that names what it waited for. The only timer of the tests.
  */
 export async function until<T>(
   condition: () => T | Promise<T>,
-  { what, deadlineMs = 10_000 }: { what: string; deadlineMs?: number },
+  { what, deadlineMs = 30_000 }: { what: string; deadlineMs?: number },
 ): Promise<Exclude<T, false | null | undefined | 0 | ''>> {
   const ended = new AbortController();
   const late = pause(deadlineMs, undefined, { signal: ended.signal }).then(() => {

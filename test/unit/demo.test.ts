@@ -1,13 +1,22 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { chmod } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { renderReport } from '../../local/cli/demo-summary.js';
+import { createOutput } from '../../local/cli/output.js';
 import type { DemoReport } from '../../local/demo/demo.js';
+import { projectRoot } from '../../local/env.js';
 import { type CliResult, runCli } from '../support/cli.js';
 import { processesNaming } from '../support/processes.js';
 
 const home = mkdtempSync(join(tmpdir(), 'ops-loop-demo-'));
+/** Without what differs from run to run: how long things took, and by which process. */
+const steady = (text: string): string =>
+  text
+    .replaceAll(/[\d.]+ (ms|s)\b/g, '<span>')
+    .replaceAll(/demo-\d+/g, 'demo')
+    .replaceAll(/^ +/gm, '');
 let result: CliResult;
 let report: DemoReport;
 
@@ -52,6 +61,16 @@ describe('the demo', () => {
     const { trace, retried } = report.facts;
     expect(trace).toMatchObject({ kind: 'event' });
     expect(retried).toEqual(['failed', 'succeeded']);
+  });
+
+  test('ends as README shows it', () => {
+    const out = createOutput({ json: false, variables: { NO_COLOR: '1' } });
+    const told = steady(renderReport(report, out)).split('\n');
+    const readme = readFileSync(join(projectRoot, 'README.md'), 'utf8');
+    const [, shown = ''] = /^```text\n(\d+ signed webhooks.*?)^```$/ms.exec(readme) ?? [];
+    const lines = shown.split('\n').filter((line) => line !== '' && line !== '…');
+    expect(lines.length).toBeGreaterThan(8);
+    for (const line of lines) expect(told).toContain(steady(line));
   });
 
   test('leaves neither a process nor its database behind', async () => {

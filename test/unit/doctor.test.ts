@@ -34,6 +34,26 @@ describe('the doctor says', () => {
     expect(beats[2]?.findings).toEqual([expect.stringMatching(/^last beat 2 h ago; run ops-loop heartbeat/)]);
   });
 
+  test('which schedule nobody plans, and which cannot be', () => {
+    const now = Date.parse('2026-11-20T12:00:00Z');
+    const at = (from_at: string, problem: string | null = null) =>
+      judge.judgeSchedules(
+        { schedules: [{ id: 'nightly', problem }], toPlan: [{ id: 'nightly', from_at }] },
+        now,
+      );
+    const checks = ['2026-11-20T12:30:00Z', '2026-11-20T11:50:00Z', '2026-11-20T03:00:00Z'].map((from) =>
+      at(from),
+    );
+    expect(levels(...checks)).toEqual(['ok', 'warn', 'bad']);
+    expect(checks[2]?.findings).toEqual([
+      expect.stringMatching(/^nightly is not planned since 9 h, .*ops-loop heartbeat/),
+    ]);
+    expect(at('2026-11-20T12:30:00Z', 'no such zone')).toMatchObject({
+      level: 'bad',
+      findings: ['nightly cannot be planned: no such zone'],
+    });
+  });
+
   test('that a queue waits, above all for nobody', () => {
     const at = (queued_steps: number, workers: number) => judge.judgeQueue({ queued_steps, workers });
     expect(levels(at(0, 0), at(50, 1), at(51, 1), at(501, 1), at(1, 0))).toEqual([
@@ -133,6 +153,7 @@ describe('on a server', () => {
       'clock',
       'migrations',
       'policies',
+      'schedules',
       'invariants',
       'keys',
       'executors',

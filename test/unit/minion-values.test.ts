@@ -8,6 +8,7 @@ import type { Grant } from '../../local/executors/minion/grants.js';
 import { isInterpreter } from '../../local/executors/minion/interpreters.js';
 import { toArguments } from '../../local/executors/minion/values.js';
 import { Command } from '../../supabase/client/schemas/policies.js';
+import { seed } from '../support/seed.js';
 
 let top = '';
 let root = '';
@@ -135,7 +136,7 @@ describe('a value never becomes an option', () => {
         if (begins !== undefined) expect(begins).toEqual([true, false, true, true, false]);
         else expect(given.some((value) => value.startsWith('-') || value.includes('\0'))).toBe(true);
       }),
-      { numRuns: 100 },
+      { numRuns: 100, seed },
     );
   });
 });

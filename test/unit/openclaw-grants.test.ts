@@ -6,6 +6,7 @@ import { problemOf, runConfig } from '../../local/executors/openclaw/config.js';
 import { grantedVariables, grantsOf, requireGrants } from '../../local/executors/openclaw/grants.js';
 import { AgentParams, ExecParams, Params } from '../../local/executors/openclaw/params.js';
 import { hasExec, mayFallBack, parseVersion } from '../../local/executors/openclaw/version.js';
+import { seed } from '../support/seed.js';
 
 const grants = (worker_policy: object) => grantsOf({ worker_policy: { ...worker_policy }, agent_roles: {} });
 const policy = {
@@ -140,7 +141,7 @@ describe('the command line', () => {
         ]);
         expect(args).toHaveLength(5);
       }),
-      { numRuns: 1_000 },
+      { numRuns: 1_000, seed },
     );
   });
 
@@ -161,7 +162,7 @@ describe('the command line', () => {
           expect.arrayContaining([`--model=${model}`, `--fallback=${model}`]),
         );
       }),
-      { numRuns: 1_000 },
+      { numRuns: 1_000, seed },
     );
   });
 });

