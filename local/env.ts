@@ -13,7 +13,7 @@ import { OpsError } from '../supabase/client/errors.js';
 /** The directory that holds package.json. */
 export const projectRoot = dirname(dirname(fileURLToPath(import.meta.url)));
 
-export const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
 const text = z.string();
 const secret = (least: number) => z.string().min(least, `needs at least ${least} characters`);
@@ -30,6 +30,10 @@ const whole = (least: number, most: number) => {
     .regex(/^\d+$/, message)
     .transform(Number)
     .pipe(z.number().min(least, message).max(most, message));
+};
+const atLeast = (least: number, most: number) => {
+  const message = `must be a number of at least ${least} and up to ${most}`;
+  return positive(most).pipe(z.number().min(least, message));
 };
 const positive = (most: number) => {
   const message = `must be a number above 0 and up to ${most}`;
@@ -97,7 +101,8 @@ export const Environment = z.object({
   OPS_EXECUTORS: text.optional(),
   OPS_REACTIVE: yesOrNo.optional(),
   OPS_WRECKIT_BIN: text.optional(),
-  OPS_STEP_LEASE_MINUTES: positive(minutesPerDay).default(1),
+  /** As in `worker_policy`. */
+  OPS_STEP_LEASE_MINUTES: atLeast(0.05, minutesPerDay).default(1),
   OPS_SHUTDOWN_GRACE_SECONDS: positive(86_400).default(20),
 
   OPS_LLM_PROVIDERS: providerList.optional(),

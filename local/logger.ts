@@ -45,7 +45,7 @@ function readable(stream: DestinationStream): DestinationStream {
 }
 
 /** `12:03:01 warn lease.lost  step_id=… code=OPS_006`. */
-export function readableLine(entry: Record<string, unknown>): string {
+function readableLine(entry: Record<string, unknown>): string {
   const { level, time, event, msg, err, ...rest } = entry;
   const name = levelNames[Number(level)] ?? String(level);
   const clock = new Date(Number(time)).toTimeString().slice(0, 8);

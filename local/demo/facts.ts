@@ -57,10 +57,7 @@ export async function gatherFacts(
     port.checkInvariants(),
     simulate(port, {}),
   ]);
-  const trace = await traceOf(
-    port,
-    proposals.find(({ pattern_id }) => pattern_id === retriedPattern),
-  );
+  const trace = await traceOf(port, retriedPattern, proposals);
   return {
     delivered,
     expected,
@@ -72,14 +69,16 @@ export async function gatherFacts(
     ...retryStory(trace),
     deadLetters,
     radar,
-    violations: violations.map(
-      ({ invariant, entity, id, detail }) => `${invariant}: ${entity} ${id} ${JSON.stringify(detail)}`,
-    ),
+    violations: violations.map(sentence),
     otherwise: again.recorded?.count ?? 0,
     ...(await roleStory(port, proposals)),
     trace,
   };
 }
+
+type Violation = Awaited<ReturnType<OpsPort['checkInvariants']>>[number];
+const sentence = ({ invariant, entity, id, detail }: Violation): string =>
+  `${invariant}: ${entity} ${id} ${JSON.stringify(detail)}`;
 
 const stepCount = ({ template }: Proposal): number =>
   typeof template === 'object' && template !== null && 'steps' in template && Array.isArray(template.steps)
@@ -97,9 +96,10 @@ async function roleStory(port: OpsPort, proposals: Proposal[]): Promise<Pick<Dem
   return { roles, spent: { usd: budget?.spent ?? 0, remaining: budget?.remaining ?? 0 } };
 }
 
-/** The whole story of the event that a proposal comes from. */
-async function traceOf(port: OpsPort, proposal: Proposal | undefined): Promise<TraceNode | undefined> {
-  return proposal?.event_id ? port.trace({ id: proposal.event_id }) : undefined;
+/** The whole story of the event that the latest proposal of a pattern comes from. */
+async function traceOf(port: OpsPort, pattern: string, among: Proposal[]): Promise<TraceNode | undefined> {
+  const id = among.find(({ pattern_id }) => pattern_id === pattern)?.event_id;
+  return id ? port.trace({ id }) : undefined;
 }
 
 async function outcomeOf(port: OpsPort, { id, title, reason }: Proposal): Promise<Approved> {

@@ -3,14 +3,14 @@
  * hands its result on, and a step that can never succeed. Both are limited to one firing, so that the story is short.
  */
 import { z } from 'zod';
+import { exactJson } from '../../supabase/client/json-text.js';
 import type { OpsPort } from '../../supabase/client/port.js';
 import { pipelinePatterns } from './roles.js';
 
-const json = z.json();
 const Matrix = z.looseObject({ patterns: z.array(z.looseObject({ id: z.string() })) });
 
 export const retriedPattern = 'demo-flaky-check';
-export const deadPattern = 'demo-broken-step';
+const deadPattern = 'demo-broken-step';
 
 const once = { cooldown_minutes: 60 };
 
@@ -56,6 +56,6 @@ const demoPatterns = [
 /** Appends the demo's rules to the reaction matrix that the seed left. Throws `OPS_002`, `OPS_008`. */
 export async function addDemoPatterns(port: OpsPort): Promise<void> {
   const matrix = Matrix.parse((await port.getPolicy({ key: 'reaction_matrix' })).value);
-  const value = json.parse({ ...matrix, patterns: [...matrix.patterns, ...demoPatterns] });
+  const value = exactJson.parse({ ...matrix, patterns: [...matrix.patterns, ...demoPatterns] });
   await port.setPolicy({ key: 'reaction_matrix', value, reason: 'rules of the demo' });
 }

@@ -12,7 +12,7 @@ const wanted: { event: string; action?: string }[] = [
   { event: 'push' },
 ];
 
-export function samplePayloads(payloads: Payload[]): Payload[] {
+function samplePayloads(payloads: Payload[]): Payload[] {
   return wanted.flatMap(({ event, action }) => {
     const fits = (payload: Payload) =>
       payload.event === event &&

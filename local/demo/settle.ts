@@ -8,7 +8,7 @@ const pollMs = 100;
 /** What is on its way; all of them 0 means that nothing happens until somebody does something. */
 export type Unsettled = { events: number; reactions: number; missions: number; steps: number };
 
-export function unsettled(status: Status, health: Health): Unsettled {
+function unsettled(status: Status, health: Health): Unsettled {
   const sum = (counts: Record<string, number>, states: string[]) =>
     states.reduce((total, state) => total + (counts[state] ?? 0), 0);
   return {

@@ -24,6 +24,7 @@ export async function examine({ port, chosen, registry, env }: Patient): Promise
     ...(await vitalChecks(port, chosen)),
     verdict('migrations', await driftOf(port, chosen)),
     await policyCheck(port),
+    await scheduleCheck(port),
     verdict('invariants', await violations(port)),
     aged(await port.keyProblems(), env),
     verdict('executors', await ailments(port, executors, variableOf(env))),
@@ -68,6 +69,11 @@ async function policyCheck(port: OpsPort): Promise<Check> {
       [`${key} ${path} ${message}`, fix].filter(Boolean).join('; '),
     ),
   };
+}
+
+async function scheduleCheck(port: OpsPort): Promise<Check> {
+  const [schedules, toPlan] = await Promise.all([port.listSchedules(), port.schedulesToPlan()]);
+  return judge.judgeSchedules({ schedules, toPlan }, Date.now());
 }
 
 /** A key that is soon too old is said; one that is too old, or easily guessed, is bad. */

@@ -2,7 +2,7 @@
 import type { Health } from '../../supabase/client/schemas/rows.js';
 import { schemaVersion } from '../../supabase/client/terms.js';
 import type { ChosenDatabase } from '../database.js';
-import { type Check, grade, say, worst } from './finding.js';
+import { type Check, grade, type Level, say, worst } from './finding.js';
 import type { Vitals } from './vitals.js';
 
 /** SPEC 1 and package.json. */
@@ -95,6 +95,36 @@ export function judgeClock({ clockAheadMs }: Vitals): Check {
     found,
     'set this host by NTP; times in logs differ so much',
   );
+}
+
+/** A schedule is planned a day ahead: one whose plan has ended, by beats that plan none, has fallen silent. */
+const unplannedMinutes = { warn: 0, bad: 60 };
+
+type Plans = {
+  schedules: { id: string; problem: string | null }[];
+  /** Those that are to be planned, and from when on. */
+  toPlan: { id: string; from_at: string }[];
+};
+
+export function judgeSchedules({ schedules, toPlan }: Plans, now: number): Check {
+  const behind = toPlan
+    .map(({ id, from_at }) => ({ id, minutes: (now - Date.parse(from_at)) / 60_000 }))
+    .filter(({ minutes }) => minutes > unplannedMinutes.warn);
+  const broken = schedules.flatMap(({ id, problem }) => (problem === null ? [] : [{ id, problem }]));
+  return {
+    check: 'schedules',
+    level: worst([
+      ...behind.map(({ minutes }) => grade(minutes, unplannedMinutes)),
+      ...broken.map((): Level => 'bad'),
+    ]),
+    findings: [
+      ...behind.map(
+        ({ id, minutes }) =>
+          `${id} is not planned since ${inWords(minutes)}, so it raises nothing; run ops-loop heartbeat, and have a beat that plans every day: pg_cron alone cannot`,
+      ),
+      ...broken.map(({ id, problem }) => `${id} cannot be planned: ${problem}`),
+    ],
+  };
 }
 
 /** A guess is as hard as the characters are many: what repeats a few was typed, not drawn. */

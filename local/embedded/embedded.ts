@@ -5,7 +5,6 @@
  * the same directory joins it: it shares the server, and loses it when the owner goes. Who wants a server that
  * outlives every process sets DATABASE_URL.
  */
-import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { OpsError } from '../../supabase/client/errors.js';
 import { type Binaries, findBinaries } from './binaries.js';
@@ -14,7 +13,7 @@ import { askServer, connectionUrl, ensureDatabase, host } from './database.js';
 import { launchServer } from './launch.js';
 import { takeStartLock } from './lock.js';
 import { choosePlace, type Place } from './place.js';
-import { refusal } from './refusal.js';
+import { directoryHeld, otherPort, passwordUnknown, portTaken, refusal } from './refusal.js';
 import { dropForeignServerFile, isAlive, readServerFile, type ServerFile } from './server-file.js';
 import { type ClusterState, freePort, isPortFree, newPassword, readState, writeState } from './state.js';
 import type { Server } from './supervisor.js';
@@ -26,7 +25,7 @@ export type EmbeddedLog = {
 };
 
 export type EmbeddedOptions = {
-  /** Usually `dataDirUnder(root)`. Beside it stand `.json` (port, password), `.log` and, while starting, `.lock`. */
+  /** Beside it stand `.json` (port, password), `.log` and, while starting, `.lock`. */
   dataDir: string;
   /** A port to insist on. Default: the one of last time if it is free, else a random free one. */
   port?: number | undefined;
@@ -53,11 +52,6 @@ export type EmbeddedDatabase = {
 /** How long a start waits for another start, or for a dying server to let go of the directory. */
 const patienceMs = 60_000;
 const retryMs = 100;
-
-/** The default data directory of a project. */
-export function dataDirUnder(root: string): string {
-  return join(root, '.ops-loop', 'postgres');
-}
 
 /** Starts the database, or joins the one that runs. Safe to call from many processes at once. Throws `OPS_001`. */
 export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedDatabase> {
@@ -183,30 +177,4 @@ function watched(server: Server, log: EmbeddedLog | undefined): Server {
       return server.stop();
     },
   };
-}
-
-function directoryHeld(place: Place, running: ServerFile | undefined): Error {
-  const holder = running === undefined ? 'another server' : `process ${running.pid}`;
-  return refusal(
-    `${holder} holds ${place.dataDir} and does not answer`,
-    `End it (kill -INT), then start again; what it says is in ${place.logFile}.`,
-  );
-}
-
-function passwordUnknown(place: Place, running: ServerFile): Error {
-  return refusal(
-    `process ${running.pid} serves ${place.dataDir}, and ${place.stateFile} with its password is gone`,
-    'Stop the process that started it and start again: a new password is set then.',
-  );
-}
-
-function otherPort(port: number, running: ServerFile): Error {
-  return refusal(
-    `it runs already, on port ${running.port} instead of ${port}`,
-    'Leave the port out to join it, or stop its owner first.',
-  );
-}
-
-function portTaken(port: number): Error {
-  return refusal(`port ${port} is taken`, 'Leave the port out, choose a free one, or set DATABASE_URL.');
 }

@@ -54,7 +54,7 @@ export async function loadRegistry(list: string | undefined, directory = process
 }
 
 /** The executors that one package or file exports. Throws `OPS_016`. */
-export const loadExecutors = async (place: string, directory?: string): Promise<Executor[]> =>
+const loadExecutors = async (place: string, directory?: string): Promise<Executor[]> =>
   (await loadExecutorModule(place, directory)).executors;
 
 /** The same, with the examples that it exports for the contract's checks, by executor. Throws `OPS_016`. */

@@ -16,7 +16,7 @@ export function lastJson(text: string, accepts: (value: unknown) => boolean = ()
   const open = findSpans(text);
   let tries = 0;
   for (let span = open.pop(); span !== undefined && tries++ < maxTries; span = open.pop()) {
-    const value = span.height > maxDepth ? undefined : parsed(text.slice(span.start, span.end));
+    const value = span.height > maxDepth ? undefined : jsonOf(text.slice(span.start, span.end));
     if (value !== undefined && accepts(value)) return value;
     // Brackets around noise may hold a value; those around a value that was refused hold only its parts.
     if (value === undefined && span.height <= maxDepth) for (const inner of span.inner) open.push(inner);
@@ -69,7 +69,8 @@ function endOfString(text: string, start: number): number | undefined {
 }
 const string = /"[^"\\\n]*(?:\\.[^"\\\n]*)*"(?=\s*[,:\]}])/y;
 
-function parsed(text: string): unknown {
+/** The whole text as JSON; undefined where it is none. */
+export function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

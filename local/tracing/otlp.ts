@@ -49,7 +49,7 @@ function resourceOf(attributes: Readonly<Record<string, string>>): Resource {
 const scope = { name: 'ops-loop' };
 
 /** Pure: a span of ours as the exporter takes it. Nothing is recorded in this process, so nothing was dropped. */
-export function toReadable(span: Span, resource: Resource): ReadableSpan {
+function toReadable(span: Span, resource: Resource): ReadableSpan {
   const {
     trace_id: traceId,
     span_id: spanId,

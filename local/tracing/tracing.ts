@@ -14,7 +14,7 @@ import { write } from '../worker/log.js';
 import type { SendSpans } from './otlp.js';
 
 /** How often a process asks for what has ended. */
-export const exportEveryMs = 5_000;
+const exportEveryMs = 5_000;
 /** Half a minute of a collector that restarts. */
 const maxTries = 6;
 /** Events per call; a megabyte or two of spans. */

@@ -41,41 +41,40 @@ function ofRole(
   providers: readonly Provider[],
 ): Finding[] {
   if (role === undefined) return [];
-  const allowed = readAllowedTools(config.worker_policy);
-  const idle = (role.tools ?? []).filter(
-    (tool) => !allowed.includes(tool) || !tools.some((known) => known.name === tool),
-  );
   const asked =
     role.providers?.flatMap((wanted) => providers.find((known) => known.name === wanted) ?? []) ?? providers;
-  const nameless = asked.filter(
-    (provider) => (role.models?.[provider.name] ?? role.model ?? provider.model) === undefined,
+  const nowhere = finding(
+    name,
+    'none of its providers is set up here',
+    'Correct providers of the role, or OPS_LLM_PROVIDERS.',
   );
   return [
-    ...idle.map((tool) =>
+    ...idleTools(name, role, readAllowedTools(config.worker_policy)),
+    ...(asked.length === 0 ? [nowhere] : withoutModel(name, role, asked)),
+  ];
+}
+
+const idleTools = (name: string, role: Role, allowed: readonly string[]): Finding[] =>
+  (role.tools ?? [])
+    .filter((tool) => !allowed.includes(tool) || !tools.some((known) => known.name === tool))
+    .map((tool) =>
       finding(
         name,
         `its tool ${tool} is not granted by worker_policy.allowed_tools, or is none of ours`,
         `Tools are ${tools.map((known) => known.name).join(', ')}.`,
       ),
-    ),
-    ...(asked.length === 0
-      ? [
-          finding(
-            name,
-            'none of its providers is set up here',
-            'Correct providers of the role, or OPS_LLM_PROVIDERS.',
-          ),
-        ]
-      : []),
-    ...nameless.map((provider) =>
+    );
+
+const withoutModel = (name: string, role: Role, asked: readonly Provider[]): Finding[] =>
+  asked
+    .filter((provider) => (role.models?.[provider.name] ?? role.model ?? provider.model) === undefined)
+    .map((provider) =>
       finding(
         name,
         `has no model at ${provider.name}`,
         `Name one in the role, or as the default of ${provider.name}.`,
       ),
-    ),
-  ];
-}
+    );
 
 const finding = (role: string, message: string, hint: string): Finding => ({
   name: `agent role ${role}`,

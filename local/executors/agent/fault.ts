@@ -15,7 +15,7 @@ import { visible } from './untrusted.js';
  * - `request`: it refused what was asked (400, 404, 413, 422 and the like): an unknown model, a parameter, the length.
  * - `open`: its breaker lets no call through. `model`: no model is named for it.
  */
-export const faultKinds = [
+const faultKinds = [
   'key',
   'credit',
   'limited',

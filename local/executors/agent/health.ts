@@ -24,7 +24,7 @@ import {
 } from './provider-record.js';
 
 /** Five in a row is no accident; half a minute is what restarts and deployments take. */
-export const breakerDefaults = { failures: 5, halfOpenAfterMs: 30_000 } as const;
+const breakerDefaults = { failures: 5, halfOpenAfterMs: 30_000 } as const;
 export type HealthOptions = { now?: () => number; failures?: number; halfOpenAfterMs?: number };
 
 export class Health {

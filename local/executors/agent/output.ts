@@ -1,6 +1,6 @@
 /** Answers that have to fit a JSON Schema: the schema made a checker, and an answer read out of a model's text. */
 import { z } from 'zod';
-import { lastJson } from '../../process/last-json.js';
+import { jsonOf, lastJson } from '../../process/last-json.js';
 import { StepError } from '../contract.js';
 
 export type Read = { ok: true; value: unknown } | { ok: false; problem: string };
@@ -18,7 +18,7 @@ export function outputReader(schema: Record<string, unknown>): OutputReader {
   return {
     schema,
     read(text) {
-      const value = whole(text) ?? lastJson(text, fits) ?? lastJson(text);
+      const value = jsonOf(text) ?? lastJson(text, fits) ?? lastJson(text);
       if (value === undefined) return { ok: false, problem: 'the answer holds no JSON' };
       const parsed = checker.safeParse(value);
       return parsed.success ? { ok: true, value } : { ok: false, problem: z.prettifyError(parsed.error) };
@@ -53,15 +53,6 @@ const badSchema = (why: string): StepError =>
     outcome: 'permanent',
     errorClass: 'InvalidParams',
   });
-
-/** The whole text as JSON; any JSON, also a number or a text. */
-function whole(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
 
 export const schemaRule = (schema: Record<string, unknown>): string =>
   `Answer with one JSON value that fits this JSON Schema, and with nothing else:\n${JSON.stringify(schema)}`;

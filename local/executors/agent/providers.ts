@@ -96,7 +96,6 @@ const known = {
 } satisfies Record<string, Known>;
 
 const Name = z.enum(Object.keys(known) as (keyof typeof known)[]);
-export const providerNames: readonly string[] = Name.options;
 
 /** Also for processes that nobody has checked the environment of; the same as in local/env.ts. */
 const defaultTimeoutSeconds = 120;

@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 
 /** About 25,000 tokens of English; longer input is cut and says so. */
-export const maxInputChars = 100_000;
+const maxInputChars = 100_000;
 
 /**
  * Controls other than tab and line feed; format characters, which include the zero-width ones, bidirectional

@@ -67,7 +67,7 @@ const redirects = [301, 302, 303, 307, 308];
 const wellKnownSecrets = ['authorization', 'cookie', 'proxy-authorization'];
 
 /** Pure: the request that a redirect asks for (Fetch standard, 4.4); undefined when the answer is no redirect. */
-export function redirected(
+function redirected(
   wire: Wire,
   { status, headers }: Pick<Answer, 'status' | 'headers'>,
   { expect = [], secretHeaders = new Set() }: Pick<CallOptions, 'expect' | 'secretHeaders'>,

@@ -13,7 +13,7 @@ export const plain = (text: string): string =>
 
 export type Escape = (character: string) => string;
 
-export const asIs: Escape = (character) => character;
+const asIs: Escape = (character) => character;
 
 /** Slack reads `<…>` as mention or link, and `&` begins an entity (docs.slack.dev, "Formatting message text"). */
 export const slackEscape: Escape = (character) =>

@@ -13,6 +13,7 @@
  * | other 5xx, a broken connection, time run out, nothing readable | unknown |
  */
 import { z } from 'zod';
+import { jsonOf } from '../../process/last-json.js';
 import { StepError } from '../contract.js';
 import type { Answer, Exchanged } from '../http/exchange.js';
 import { retryAfter } from '../http/outcome.js';
@@ -116,14 +117,6 @@ function usageOf(usage: z.output<typeof Completion>['usage']): Said['usage'] {
   // A Gateway whose provider reported nothing says zero, and no turn goes without a token.
   if (input === undefined || output === undefined || input + output === 0) return undefined;
   return { input, output, total: total ?? input + output };
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 const unknown = (errorClass: string, what: string): StepError =>

@@ -48,7 +48,7 @@ const modelsOf = (params: Params): string[] =>
   given(params.model, ...(params.mode === 'exec' ? (params.fallbacks ?? []) : []));
 
 /** By the words of `allowed_openclaw_subcommands`. */
-export function subcommandsOf(params: Params): string[] {
+function subcommandsOf(params: Params): string[] {
   if (params.mode === 'exec') return ['agent exec'];
   if (params.mode === 'gateway') return ['gateway'];
   return [
@@ -65,7 +65,7 @@ const ofAgent = /^agent:([^:]+):(.+)$/;
  * The agent whose session it is; `default` when nobody is named. A session key of the form `agent:<id>:<key>` names one
  * too. Throws a permanent `StepError` when both are named and differ, or when the session is OpenClaw's own.
  */
-export function agentOf({ agent, session_key: key = '' }: AgentParams | GatewayParams): string {
+function agentOf({ agent, session_key: key = '' }: AgentParams | GatewayParams): string {
   const [, owner] = ofAgent.exec(key) ?? [];
   if (reserved.test(key)) throw refusedSession(key, 'is one that OpenClaw keeps for itself');
   if (key.startsWith('agent:') && owner === undefined) throw refusedSession(key, 'is not agent:<id>:<key>');

@@ -58,7 +58,7 @@ async function run(ctx: StepContext<Params>, bounds: Bounds): Promise<Result> {
 }
 
 /** What comes from outside stands under the operator's words, fenced; the rule for it in between. */
-export const messageOf = ({ message, input }: Pick<Params, 'message' | 'input'>): string =>
+const messageOf = ({ message, input }: Pick<Params, 'message' | 'input'>): string =>
   input === undefined ? message : `${message}\n\n${fenceRule}\n\n${fence('input', input)}`;
 
 /** Figures that are not known are left out: a budget then settles at the step's reserve. */

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { openclawThinkingLevels } from '../../../supabase/client/schemas/policies.js';
 
 /** In UTF-8 this stays below the 4 MiB that `openclaw agent --message-file` takes (OpenClaw, docs/cli/agent.md). */
-export const maxMessageChars = 1_000_000;
+const maxMessageChars = 1_000_000;
 
 /** Words of the command line: no blank, no control character, nothing that could be read as an option. */
 const name = (example: string) =>

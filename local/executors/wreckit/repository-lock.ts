@@ -39,7 +39,7 @@ export async function withRepository<T>(repository: Repository, work: () => Prom
   }
 }
 
-export const lockFile = ({ gitDirectory }: Repository): string => join(gitDirectory, 'ops-loop-wreckit.lock');
+const lockFile = ({ gitDirectory }: Repository): string => join(gitDirectory, 'ops-loop-wreckit.lock');
 
 const touch = (file: string): Promise<void> => utimes(file, new Date(), new Date());
 
