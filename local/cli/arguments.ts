@@ -2,6 +2,7 @@
 import { text as readAll } from 'node:stream/consumers';
 import { InvalidArgumentError } from 'commander';
 import { z } from 'zod';
+import { JsonText } from '../../supabase/client/json-text.js';
 import { usageError } from './context.js';
 import { readText } from './files.js';
 
@@ -68,9 +69,10 @@ export const Document = z.record(z.string(), z.json());
 
 /** JSON given in place, as `@file`, or as `-` for stdin. `what` names it in messages. */
 export async function readJson(given: string, what: string): Promise<unknown> {
-  const hint = 'Give JSON in single quotes, @file, or - for stdin: --data \'{"a":1}\'.';
-  return parseJson(await readGiven(given), what, hint);
+  return parseJson(await readGiven(given), what, jsonHint);
 }
+
+const jsonHint = 'Give JSON in single quotes, @file, or - for stdin: --data \'{"a":1}\'.';
 
 /** The text itself, which `-` and `@file` stand for. */
 export async function readGiven(given: string): Promise<string> {
@@ -97,7 +99,18 @@ export function parseJson(source: string, what: string, hint?: string): unknown 
 
 /** The same, and it must be an object. */
 export async function readDocument(given: string, what: string): Promise<z.infer<typeof Document>> {
-  const parsed = Document.safeParse(await readJson(given, what));
+  return checkDocument(await readJson(given, what), what);
+}
+
+function checkDocument(value: unknown, what: string): z.infer<typeof Document> {
+  const parsed = Document.safeParse(value);
   if (parsed.success) return parsed.data;
   throw usageError(`${what} must be a JSON object`);
+}
+
+/** The same in the words it was given in, so that no number of it is rounded. */
+export async function readExactDocument(given: string, what: string): Promise<JsonText> {
+  const text = await readGiven(given);
+  checkDocument(parseJson(text, what, jsonHint), what);
+  return new JsonText(text);
 }

@@ -292,7 +292,7 @@ comment on column public.ops_mission_proposals.policy_snapshot is '{key: version
 comment on column public.ops_mission_proposals.root_id is 'Root event of the chain.';
 comment on column public.ops_mission_proposals.depth is 'Depth of the event that led to it.';
 comment on column public.ops_mission_proposals.chain is 'Patterns that fired on the way, this one last.';
-comment on column public.ops_mission_proposals.traceparent is 'W3C trace context, copied from the event.';
+comment on column public.ops_mission_proposals.traceparent is 'W3C trace context of the event, or of the request that it came with.';
 comment on column public.ops_mission_proposals.content_hash is 'SHA-256 (hex) of template and leaves: an approval holds for exactly this.';
 comment on column public.ops_mission_proposals.proposed_by is 'Who proposed it, when the caller said so; may not approve it.';
 comment on column public.ops_mission_proposals.revises is 'The proposal that this one replaces with other content.';

@@ -71,9 +71,9 @@ begin
   v_was := public.ops_engine_begin();
   v_ids := array(select public.ops_new_id() from generate_series(1, jsonb_array_length(p_proposals)));
   with stored as (
-    insert into public.ops_mission_proposals (id, dedupe_key, source, template, leaves, content_hash, title, proposed_by, created_at, updated_at)
+    insert into public.ops_mission_proposals (id, dedupe_key, source, template, leaves, content_hash, title, proposed_by, traceparent, created_at, updated_at)
     select v_ids[e.n], e.item ->> 'dedupe_key', coalesce(e.item ->> 'source', 'api'), e.item -> 'template', l.leaves, public.ops_content_hash(e.item -> 'template', l.leaves),
-      e.item #>> '{template,title}', e.item ->> 'proposed_by', v_now + e.n * interval '1 microsecond', v_now
+      e.item #>> '{template,title}', e.item ->> 'proposed_by', e.item ->> 'traceparent', v_now + e.n * interval '1 microsecond', v_now
     from jsonb_array_elements(p_proposals) with ordinality e(item, n)
     cross join lateral (select public.ops_compile_leaves(e.item -> 'template') as leaves offset 0) l
     order by e.item ->> 'dedupe_key', e.n
@@ -92,7 +92,7 @@ begin
   order by e.n;
 end $$;
 comment on function public.ops_create_proposals(jsonb) is
-  'Creates and gates a list of proposals [{template, source?, dedupe_key?, proposed_by?}]; a row each, with what the gates said. A known dedupe key answers the first. Raises OPS_004, OPS_005, OPS_011 and then stores nothing.';
+  'Creates and gates a list of proposals [{template, source?, dedupe_key?, proposed_by?, traceparent?}]; a row each, with what the gates said. A known dedupe key answers the first. Raises OPS_004, OPS_005, OPS_011 and then stores nothing.';
 
 create or replace function public.ops_create_proposal(p_template jsonb, p_source text default 'api', p_dedupe_key text default null, p_proposed_by text default null)
 returns jsonb language sql set search_path = '' as $$

@@ -109,11 +109,11 @@ const post = (headers: Record<string, string>) =>
     ...json({ type: 'demo:hello' }, { ...bearer(apiKey), ...headers }),
   });
 
-/** The rule of two asks a person; then a worker does it. */
+/** Where the rule of two asks a person, one says yes; then a worker does it. */
 async function work(): Promise<void> {
   await engine.beat();
   const [proposal] = await engine.port.listProposals({ status: 'pending' });
-  await engine.port.approveProposal({ id: String(proposal?.id) });
+  if (proposal !== undefined) await engine.port.approveProposal({ id: proposal.id });
   const { log } = recordingLog();
   const registry = createRegistry([http, minion]);
   const worker = await startWorker({
@@ -174,6 +174,21 @@ describe('a trace', () => {
       path: '/v1/traces',
       headers: { 'x-team': 'ops' },
     });
+  });
+
+  test('comes in with a proposal as well', async () => {
+    const template = {
+      title: 'call',
+      steps: [{ key: 'call', kind: 'http', params: { url: `${service.origin}/y` } }],
+    };
+    const sent = await app().request('/api/ops/proposals', {
+      method: 'POST',
+      ...json({ template }, { ...bearer(apiKey), traceparent: sender }),
+    });
+    expect(sent.status).toBe(201);
+    await work();
+    expect(service.received.at(-1)).toMatchObject({ path: '/y' });
+    expect(service.received.at(-1)?.headers.traceparent).toContain(traceId);
   });
 
   test('begins with the event where the sender has none, and goes on to what is called', async () => {

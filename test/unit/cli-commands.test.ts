@@ -29,6 +29,13 @@ describe('commands on a database', () => {
     });
   });
 
+  test('emit keeps every digit of a number', async () => {
+    const { answer: event } = await json('emit', 'cli:exact', '--data', '{"id": 12345678901234567890}');
+    expect(
+      await database.one("select data ->> 'id' as id from public.ops_agent_events where id = $1", [event.id]),
+    ).toEqual({ id: '12345678901234567890' });
+  });
+
   test('heartbeat decides it, a worker drains it, why and trace tell its story', async () => {
     const { answer: event } = await json('emit', 'demo:hello', '--dedupe-key', 'story');
     expect((await json('heartbeat')).answer).toMatchObject({ ok: true, failures: [] });

@@ -123,6 +123,9 @@ const ordinaryAnswers = {
   }),
   rejectProposal: () => ({ id: someId, status: 'rejected', created: false, reason: null, mission_id: null }),
   createProposal: () => ({ id: someId, status: 'pending', created: true, reason: null, mission_id: null }),
+  createProposals: () => [
+    { position: 0, id: someId, status: 'pending', created: true, reason: null, mission_id: null },
+  ],
 };
 
 export const bearer = (key: string): Record<string, string> => ({ Authorization: `Bearer ${key}` });

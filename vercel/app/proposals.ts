@@ -8,6 +8,7 @@ import { proposalStatuses } from '../../supabase/client/terms.js';
 import type { Identity } from './deps.js';
 import { answers, endpoint } from './endpoint.js';
 import { fromKey, Id, nextBefore, pageOf, reason, verb } from './input.js';
+import { traceMember } from './trace-context.js';
 
 const template = z.record(z.string(), z.json());
 const NewProposal = z.strictObject({
@@ -40,15 +41,21 @@ export const createProposal = endpoint(
       200: answers('The proposal that has this dedupe key already.', ProposalReceipt),
     },
   },
-  async (c, { body: { template, dedupe_key: dedupeKey } }, { port }) => {
-    const who = proposer(c.get('identity'));
-    const receipt = await port.createProposal({ template, source: 'api', dedupeKey, ...who });
+  async (c, { body }, { port }) => {
+    const { proposedBy } = proposer(c.get('identity'));
+    const who = proposedBy === undefined ? {} : { proposed_by: proposedBy };
+    const trace = traceMember(c.req.header('traceparent'));
+    const [answer] = await port.createProposals({
+      proposals: [{ ...body, source: 'api', ...who, ...trace }],
+    });
+    const receipt = ProposalReceipt.parse(answer);
     return c.json(receipt, receipt.created ? 201 : 200);
   },
 );
 
 /** Whoever proposed it may not approve it. OPS_API_KEY is many callers' at once, so it proposes in nobody's name. */
-export const proposer = ({ by, label }: Identity) => (by === 'environment' ? {} : { proposedBy: label });
+export const proposer = ({ by, label }: Identity): { proposedBy?: string } =>
+  by === 'environment' ? {} : { proposedBy: label };
 
 const decided = { 200: answers('What became of it.', ProposalReceipt) };
 

@@ -57,6 +57,7 @@ export const proposalCalls = {
             source: z.string().optional(),
             dedupe_key: z.string().optional(),
             proposed_by: z.string().optional(),
+            traceparent: z.string().max(100).optional(),
           }),
         ),
       ),
