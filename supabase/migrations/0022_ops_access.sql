@@ -159,12 +159,15 @@ begin
 end $$;
 
 do $$ begin
-  if exists (select from pg_roles where rolname = 'ops_worker') and (select rolsuper or rolcreaterole from pg_roles where rolname = current_user) then
+  if exists (select from pg_roles where rolname = 'ops_worker'
+      and not coalesce(rolconfig, '{}') @> array['statement_timeout=30s', 'lock_timeout=5s', 'idle_in_transaction_session_timeout=15s'])
+    and (select rolsuper or rolcreaterole from pg_roles where rolname = current_user) then
     alter role ops_worker set statement_timeout = '30s';
     alter role ops_worker set lock_timeout = '5s';
     alter role ops_worker set idle_in_transaction_session_timeout = '15s';
   end if;
-exception when insufficient_privilege or object_in_use then null;
+-- internal_error: "tuple concurrently updated". The role is the whole server's, and another database's migration sets the same now.
+exception when insufficient_privilege or object_in_use or internal_error then null;
 end $$;
 
 select public.ops_assert_grants();

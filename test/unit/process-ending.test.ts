@@ -95,7 +95,9 @@ describe('bounds', () => {
   });
 
   test('TERM reaches each of its group once, at the same time, and they may end in their own way', async () => {
+    // It waits for its signal, not only for its helper, who may be gone first.
     const counts = `let count = 0;
+      setInterval(() => {}, 60_000);
       process.on('SIGTERM', () => count++ || setTimeout(() => process.exit(console.log(count) ?? 7), 100));
       require('node:child_process').spawn('sh', ['-c', 'trap "echo helper; exit" TERM; echo ready; while :; do sleep 0.02; done'],
         { stdio: 'inherit' });`;
