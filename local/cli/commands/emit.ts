@@ -13,8 +13,8 @@ export const addEmit: AddCommand = (program, bind) => {
     .option('--dedupe-key <key>', 'a second event with the same key is the first one')
     .action(
       bind(async ({ out, connect }, type: string, { data, source, dedupeKey }: Options) => {
-        const { port } = await connect();
         const given = data === undefined ? {} : { data: await readExactDocument(data, '--data') };
+        const { port } = await connect();
         const key = dedupeKey === undefined ? {} : { dedupe_key: dedupeKey };
         const [receipt] = await port.emitEvents({ events: [{ type, source, ...given, ...key }] });
         const event = { id: receipt?.id, created: receipt?.created === true };
