@@ -26,8 +26,9 @@ describe('caps', () => {
     async (on_exceed) => {
       await again(async (n) => {
         await engine.setPolicy('proposal_caps', {
-          daily_limit: 12,
-          hourly_limit: 10,
+          // In turns, so that each of the two is the one that binds.
+          daily_limit: n % 2 === 0 ? 10 : 12,
+          hourly_limit: n % 2 === 0 ? 12 : 10,
           per_source: { api: 2 + (n % 5) },
           on_exceed,
         });
