@@ -37,8 +37,11 @@ export const databaseAwayStates = new Set([
   'EAI_AGAIN',
 ]);
 
-/** SQLSTATEs of values that the database cannot take: bad text, bad escapes, bad encoding, numbers out of range. */
-export const malformedStates = new Set(['22P02', '22P05', '22003', '22021']);
+/**
+ * SQLSTATEs of values that the database cannot take: bad text, bad escapes, bad encoding, numbers out of range, times
+ * that are none (22007 to 22009).
+ */
+export const malformedStates = new Set(['22P02', '22P05', '22003', '22007', '22008', '22009', '22021']);
 
 /** No such function, table or schema. */
 export const missingStates = new Set(['42883', '42P01', '3F000']);

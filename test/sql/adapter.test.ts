@@ -1,5 +1,6 @@
 /** What the `pg` adapter does when the server says no, says nothing, or goes away. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { fromDatabase } from '../../supabase/client/errors.js';
 import { type Database, openDatabase } from '../../supabase/client/pg.js';
 import { until } from '../support/until.js';
 import { blocked, inTransaction, noop, useEngine } from './engine-kit.js';
@@ -72,6 +73,18 @@ describe('a call that the server rolled back', () => {
     await hurried.close();
     await holder.query('rollback');
   });
+});
+
+describe('a value that the database cannot take', () => {
+  test.each(['20000000-01-01T00:00:00Z', '2026-01-01T00:00:00+99:00'])(
+    '%s is refused as input',
+    async (since) => {
+      const { code, hint } = await database.pool
+        .query('select $1::timestamptz', [since])
+        .then(() => ({ code: 'none', hint: undefined }), fromDatabase);
+      expect({ code, hint }).toEqual({ code: 'OPS_011', hint: 'Correct the value and call again.' });
+    },
+  );
 });
 
 describe('a call without an answer', () => {
