@@ -36,22 +36,20 @@ export function openDatabase(config: pg.PoolConfig): Database {
   pool.on('error', () => {});
   // A connection that breaks while it is in use says so twice: to its query, and here, where nobody else listens.
   pool.on('connect', (client) => client.on('error', () => {}));
-  const port = createPort((request, options) => sendWithRetry({ pool, config }, request, options));
+  const port = createPort((request, options) => sendWithRetry(pool, request, options));
   return { port, pool, close: () => pool.end() };
 }
 
-type Server = { pool: pg.Pool; config: pg.PoolConfig };
-
-async function sendWithRetry(server: Server, request: Request, options: CallOptions): Promise<unknown[]> {
+async function sendWithRetry(pool: pg.Pool, request: Request, options: CallOptions): Promise<unknown[]> {
   try {
-    return await resend(() => send(server, request, options));
+    return await resend(() => send(pool, request, options));
   } catch (error) {
     throw fromDatabase(error);
   }
 }
 
 async function send(
-  { pool, config }: Server,
+  pool: pg.Pool,
   request: Request,
   { deadlineMs = defaultDeadlineMs }: CallOptions,
 ): Promise<unknown[]> {
@@ -64,7 +62,7 @@ async function send(
     return request.kind === 'value' ? rows.map((r) => r.value) : rows;
   } catch (error) {
     // After an SQL error the connection is clean; after anything else its state is unknown, so it is thrown away.
-    if (error instanceof Overdue) cancel(config, client);
+    if (error instanceof Overdue) cancel(client);
     client.release(!isSqlError(error));
     throw error;
   } finally {
@@ -92,16 +90,23 @@ async function overdue(
 class Overdue extends OpsError {}
 
 /** What `pg` has and its types leave out. */
-type Canceller = { cancel(client: unknown, query: unknown): void; connection: pg.Connection };
+type Backend = { host: string; port: number; processID: number; secretKey: number };
+type Wire = pg.Connection & {
+  connect(portOrSocket: number | string, host?: string): void;
+  cancel(processID: number, secretKey: number): void;
+};
 
 /**
  * Asks the server to end what we no longer wait for (manual, 53.2.8). Without that its backend would wait on for its
  * lock, and every new try would open one more. In the clear, as the request has no text; nobody answers it.
  */
-function cancel(config: pg.PoolConfig, client: pg.PoolClient): void {
-  const canceller = new pg.Client({ ...config, ssl: false }) as unknown as Canceller;
-  canceller.connection.on('error', () => {});
-  canceller.cancel(client, (client as unknown as { activeQuery: unknown }).activeQuery);
+function cancel(client: pg.PoolClient): void {
+  const { host, port, processID, secretKey } = client as unknown as Backend;
+  const wire = new pg.Connection() as Wire;
+  wire.on('error', () => {});
+  wire.on('connect', () => wire.cancel(processID, secretKey));
+  if (host.startsWith('/')) wire.connect(`${host}/.s.PGSQL.${port}`);
+  else wire.connect(port, host);
 }
 
 const isSqlError = (error: unknown): boolean =>

@@ -99,7 +99,11 @@ describe('a call without an answer', () => {
       hint: expect.stringContaining('outcome is unknown'),
     });
     expect(database.pool.totalCount).toBe(before - 1);
-    await until(async () => (await waitingBackends()) === 0, { what: 'the server to give it up too' });
+    // Well before its own statement timeout would end it.
+    await until(async () => (await waitingBackends()) === 0, {
+      what: 'the server to give it up too',
+      deadlineMs: 10_000,
+    });
     await holder.query('rollback');
     expect(await database.port.schemaVersion()).toMatch(/^\d{4}$/);
   });
