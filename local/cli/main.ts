@@ -7,7 +7,7 @@ const lingerMs = 250;
 const working = new Set(['start', 'worker', 'heartbeat']);
 
 const args = process.argv.slice(2);
-const answers = !args.some((arg) => working.has(arg));
+const answers = !working.has(args.find((arg) => !arg.startsWith('-')) ?? '');
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (!answers) return;

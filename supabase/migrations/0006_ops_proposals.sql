@@ -495,6 +495,8 @@ begin
   if new.status = 'approved' then
     perform public.ops_check_approval(new, new.decided_by);
     if public.ops_risk_rank(new.risk) > public.ops_risk_rank(coalesce(old.risk, new.risk)) then
+      -- Nor do those count that others gave to the lower one.
+      delete from public.ops_proposal_votes v where v.proposal_id = new.id and v.person and v.vote = 'approve';
       new.status := old.status;
       new.reason := format('its risk is %s by the policies of now, not %s: look at it again', new.risk, old.risk);
       new.decided_by := old.decided_by;

@@ -397,7 +397,7 @@ begin
       select i.id as mission_id, count(s.id) = 0 as bare, (count(*) filter (where public.ops_is_open(s.status)))::integer as open,
         (count(*) filter (where s.status = 'failed' and s.on_failure = 'stop'))::integer as failed,
         (count(*) filter (where s.status = 'cancelled'))::integer as cancelled, bool_or(s.reserved_at is not null) as claimed, bool_or(s.dry_run) as dry_run
-      from unnest(p_ids) i(id) left join public.ops_mission_steps s on s.mission_id = i.id group by i.id
+      from (select distinct u.id from unnest(p_ids) u(id)) i left join public.ops_mission_steps s on s.mission_id = i.id group by i.id
     ), state as (
       -- Without any step, which only a truncate by hand leaves behind, it ends as well.
       select c.*, case when c.bare then 'cancelled' when c.open > 0 and not c.claimed and m.started_at is null then 'approved'

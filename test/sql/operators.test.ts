@@ -50,6 +50,13 @@ describe('a mission', () => {
     expect(await db.sql("select from ops_agent_events where type = 'mission:cancelled'")).toHaveLength(1);
     expect(await engine.port.checkInvariants()).toEqual([]);
   });
+
+  test('named twice in one look is counted once', async () => {
+    const id = await engine.mission([noop('one'), noop('two')]);
+    await engine.claim(1);
+    await db.sql('select ops_refresh_missions(array[$1, $1]::uuid[])', [id]);
+    expect(await engine.missionRow(id)).toMatchObject({ open_steps: 2 });
+  });
 });
 
 describe('a step', () => {

@@ -54,6 +54,15 @@ describe('what is approved', () => {
     expect(await row(id)).toMatchObject({ risk: 'critical' });
   });
 
+  test('and where several have to approve, nobody is counted who approved the lower risk', async () => {
+    const id = await waiting({ quorum: 2 });
+    expect(await approve(id, 'ann')).toMatchObject({ status: 'voting' });
+    await engine.setPolicy('auto_approve', { enabled: false, kind_risk: { noop: 'critical' } });
+    for (const actor of ['bob', 'bob']) expect(await approve(id, actor)).toMatchObject({ status: 'voting' });
+    expect(await missions()).toEqual([]);
+    expect(await approve(id, 'ann')).toMatchObject({ status: 'approved' });
+  });
+
   test('never changes, by no statement', async () => {
     const id = await waiting();
     for (const change of [
